@@ -1,0 +1,212 @@
+"""What the authors of tasks and baselines import: the interfaces and the values that cross them.
+
+Standard library only: this module is loaded wherever a plugin file is, and plugins must be cheap to import.
+A class's *literals* (everything declared with constants) are also read from its source without importing it, by
+`harness.registry`: they must be written as literals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from harness.errors import MissingPackage, Unsupported
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Answer", "Baseline", "Case", "Context", "Cost", "Draw", "InvalidAnswer", "Meter", "MissingPackage", "Outcome",
+    "Question", "Scalar", "Scale", "Score", "Scored", "Task", "Unsupported",
+]  # fmt: skip
+
+Scale = Literal["smoke", "standard", "full"]
+SCALES: tuple[Scale, ...] = ("smoke", "standard", "full")
+Cost = Literal["light", "heavy"]
+"""`heavy` baselines run fewer seeds and join a case at its `heavy` scale (an encoder on a CPU, for example)."""
+Scalar = str | int | float | bool | None
+Question = Mapping[str, Any]
+"""Named parts of what a baseline is shown: `list[str]`, a NumPy array, or a JSON value. Written to files."""
+Answer = Mapping[str, "np.ndarray[Any, Any]"]
+"""Named NumPy arrays (no object dtype): what the judge reads back."""
+
+
+class InvalidAnswer(ValueError):
+    """Raised by `Task.score` for an answer that cannot be scored; the cell's status becomes `failed`."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fixed problem of a task, known before anything runs.
+
+    `light` and `heavy` name the smallest scale at which a baseline of that cost takes part (None: never by itself).
+    `processes` is the number of fresh processes that its latency is taken from (seed 0 is repeated until reached).
+    `download` says what must be fetched for it, `download_bytes` how much.
+    """
+
+    name: str
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    light: Scale | None = "standard"
+    heavy: Scale | None = "standard"
+    processes: int = 1
+    download: str = ""
+    download_bytes: int = 0
+    only: str = ""
+    """If set: only baselines that declare this name in their literal `cases` take part."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure of merit. `best` is its ceiling, `chance` what guessing reaches (None: unknown or case-dependent)."""
+
+    name: str
+    best: float | None = None
+    main: bool = False
+    higher_is_better: bool = True
+    unit: str = ""
+    bounded: bool = True
+    """Per-item values lie in [0, 1], so that a Wilson interval holds."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw of a case: what the baseline is shown, and what only the judge knows."""
+
+    question: Question
+    truth: Mapping[str, Any]
+    digest: str = ""
+    """Digest of the question's text and integers where it is pinned or promised to be the same on every platform."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores by name, and per-item values behind them (equal length per name; order fixed by the draw)."""
+
+    values: Mapping[str, float]
+    items: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `Task.refine` sees of a finished cell: enough to choose the next case, nothing else."""
+
+    case: Case
+    seed: int
+    status: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the runner tells a method about where it runs. `seed` is derived, never the draw's own seed."""
+
+    device: str = "cpu"
+    threads: int = 1
+    seed: int = 0
+    cache_dir: str = ""
+
+
+class Baseline:
+    """A method. Its parameters are annotated class attributes with literal defaults; the harness sets them on the
+    instance before `load`. Declarations below are literals as well.
+    """
+
+    version: ClassVar[int] = 1
+    variants: ClassVar[Mapping[str, Mapping[str, Scalar]]] = {}
+    """Row name -> parameters that differ from the defaults. Empty: one row, named like the file."""
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Importable module names without which the method cannot run."""
+    extra: ClassVar[str] = ""
+    """The extra of this distribution that installs `requires`, if not the task family's own."""
+    cost: ClassVar[Cost] = "light"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    deterministic: ClassVar[bool] = True
+    """Same seed, threads and machine give the same bits."""
+    shared: ClassVar[tuple[str, ...]] = ()
+    """Parameters that do not touch the task's expensive preparation (`Task.prepare`): rows that differ only in
+    these share one preparation, and each is charged its full cost."""
+    cases: ClassVar[tuple[str, ...]] = ()
+    """Groups of cases (`Case.only`) that this method takes part in besides the general ones."""
+    prefix: ClassVar[str] = ""
+    """If set, `--baseline PREFIX:VALUE` makes a row of this method with its parameter `model` set to VALUE."""
+
+    context: Context = Context()
+
+    def load(self) -> None:
+        """Load models or libraries. Called once, in the child, inside the measured phase `load`."""
+
+
+BaselineT = TypeVar("BaselineT", bound=Baseline)
+ResultT = TypeVar("ResultT")
+ItemT = TypeVar("ItemT")
+
+
+class Meter(Protocol):
+    """How a task's protocol is measured inside the child. See `harness.worker.meter` for what each call records."""
+
+    repeat: int
+    """0 for the process whose answer is scored; above 0 for a further process that is run for its latency."""
+
+    def phase(self, name: str, items: int = 1) -> AbstractContextManager[None]:
+        """Time a stage once, with base and peak memory read from outside. `items` gives its throughput."""
+        ...
+
+    def each(self, name: str, items: Sequence[ItemT], call: Callable[[ItemT], object]) -> None:
+        """Single-stream latency: call `call(item)` for each item, one at a time. Results are thrown away."""
+        ...
+
+
+class Task(Generic[BaselineT]):
+    """A versioned problem. `draw` and `score` run in the judge, `prepare` and `drive` in the child.
+
+    Declarations are literals: they are read without importing the module.
+    """
+
+    version: ClassVar[int]
+    summary: ClassVar[str] = ""
+    scores: ClassVar[tuple[Score, ...]]
+    cases: ClassVar[tuple[Case, ...]]
+    seeds: ClassVar[Mapping[str, Mapping[str, int]]] = {
+        "smoke": {"light": 1, "heavy": 1},
+        "standard": {"light": 3, "heavy": 1},
+        "full": {"light": 5, "heavy": 3},
+    }
+    preload: ClassVar[tuple[str, ...]] = ("numpy",)
+    """Modules that every child of this task needs: imported once, before the fork."""
+
+    def draw(self, case: Case, seed: int) -> Draw:
+        """The question and the truth of `case` under `seed`: a pure function of task version, parameters, seed."""
+        raise NotImplementedError
+
+    def drive(self, method: BaselineT, question: Question, meter: Meter, prepared: Answer | None) -> Answer:
+        """Run the method on the question and return its answer. `prepared` is what `prepare` handed on, or None."""
+        raise NotImplementedError
+
+    def prepare(self, method: BaselineT, question: Question, meter: Meter) -> Answer:
+        """The expensive part that rows of one method share (see `Baseline.shared`)."""
+        raise Unsupported("this task has no shared preparation")
+
+    def score(self, case: Case, draw: Draw, answer: Answer) -> Scored:
+        """Score an answer. Raises `InvalidAnswer` for one that breaks the contract."""
+        raise NotImplementedError
+
+    def oracle(self, case: Case, draw: Draw) -> Answer | None:
+        """The best possible answer, made from the truth, inside the judge. None: this task has no oracle."""
+        return None
+
+    def refine(self, outcomes: Sequence[Outcome]) -> Iterable[Case]:
+        """Further cases that the search for a breaking point needs, given one row's outcomes so far."""
+        return ()
+
+    def data_cases(self, path: str) -> Iterable[Case]:
+        """Cases over the user's own data at `path` (`--data`). Raises `DataError` for data that cannot be used."""
+        raise Unsupported("this task takes no --data")
+
+
+def iterate_scales(smallest: Scale) -> Iterator[Scale]:
+    """The scales at which something that joins at `smallest` takes part."""
+    yield from SCALES[SCALES.index(smallest) :]
