@@ -139,6 +139,10 @@ class Baseline:
     def load(self) -> None:
         """Load models or libraries. Called once, in the child, inside the measured phase `load`."""
 
+    def describe(self) -> Mapping[str, Scalar]:
+        """Provenance of what was run, for the record: weights digest, prompts, max tokens, dtype, similarity..."""
+        return {}
+
 
 BaselineT = TypeVar("BaselineT", bound=Baseline)
 ResultT = TypeVar("ResultT")

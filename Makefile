@@ -1,0 +1,40 @@
+# `make run` and `make test` do all the set-up on a machine that has only Python (3.11 or newer) and make.
+# Another interpreter: `make run PYTHON=python3.12`; another folder for the environment: `make run VENV=/some/where`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint bench clean
+
+# What failed is on the board too, so the table is shown in any case, and the run's own exit code is kept.
+run: $(VENV)/.limit
+	@code=0; \
+	$(BIN)/harness run --task limit || code=$$?; \
+	$(BIN)/harness show --task limit; \
+	echo "The records lie in:"; \
+	$(BIN)/harness results path; \
+	exit $$code
+
+test: $(VENV)/.all
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict harness
+
+bench: $(VENV)/.all
+	$(BIN)/asv run --python=same --quick
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
+	    "Python %d.%d is too old: 3.11 or newer is needed; try make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.%: $(VENV)/.python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .asv limits_harness.egg-info

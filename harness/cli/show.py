@@ -1,0 +1,178 @@
+"""`harness show`: results as a table in the terminal, as Markdown, CSV or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+
+from harness.cli.advice import advice_for
+from harness.table import Row
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--task", default="", metavar="NAME[,NAME]")
+    parser.add_argument("--case", default="", metavar="GLOB")
+    parser.add_argument("--baseline", default="", metavar="NAME")
+    parser.add_argument("--results", default="", metavar="DIR", help="default: results/local, else the published results")
+    parser.add_argument("--format", default="table", choices=("table", "md", "csv", "json"))
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Print results; exit code 3 if there are none."""
+    import fnmatch  # noqa: PLC0415
+
+    from harness.api import default_results, samples_in  # noqa: PLC0415
+    from harness.errors import NothingMatched, StoreError  # noqa: PLC0415
+    from harness.registry import load_registry  # noqa: PLC0415
+    from harness.store import Store  # noqa: PLC0415
+    from harness.table import rows_of  # noqa: PLC0415
+
+    store = Store(options.results or default_results())
+    if options.results and not store.root.is_dir():
+        raise StoreError(f"{store.root} is no folder; name one that holds `records/` with --results DIR")
+    tasks = [t.name for t in load_registry().select_tasks(options.task)] if options.task else [""]
+    records = []
+    for task in tasks:
+        found, broken = store.load(task)
+        records += found
+        for bad in broken:
+            print(f"harness: {bad.path} left out: {bad.reason}; `harness results clean` moves it away", file=sys.stderr)
+    rows = [
+        r for r in rows_of(records, samples_in(store))
+        if (not options.case or fnmatch.fnmatchcase(r.case, options.case)) and options.baseline in ("", r.baseline)
+    ]  # fmt: skip
+    if not rows:
+        raise NothingMatched(f"no results like that under {store.root}; `harness run --task limit` makes some")
+    print_rows(rows, options.format)
+    return 0
+
+
+def print_rows(rows: Sequence[Row], form: str = "table") -> None:
+    """Print rows in one of the four forms."""
+    if form == "json":
+        print(json.dumps([r.as_dict() for r in rows], indent=1))
+    elif form == "csv":
+        print(_csv(rows), end="")
+    else:
+        for (task, case), members in groupby(rows, key=lambda r: (r.task, r.case)):
+            group = list(members)
+            title = f"{task} (version {group[0].task_version}), case {case}"
+            body = [_cells(r) for r in group]
+            if form == "md":
+                print(f"### {title}\n")
+                print(_markdown([_headings(group), *body]) + "\n")
+            else:
+                _rich(title, _headings(group), body, group)
+        for sentence in advice_for(rows):
+            print(sentence)
+        if form == "table":
+            print(_LEGEND)
+
+
+_LEGEND = (
+    "[low, high]: 95 % interval over draws (within the draw, if there is one only). rank: ranks that six or more common "
+    "draws cannot exclude; - : not resolved (--seeds 6).\nlatency: one query at a time, median over processes, interval from "
+    "five processes or more. memory: peak beyond the loaded libraries / peak in all. ~ : the machine's speed moved."
+)
+
+
+def _headings(rows: Sequence[Row]) -> list[str]:
+    main = next((r.main_score for r in rows if r.main_score), "score")
+    others = [n for n in dict.fromkeys(n for r in rows for n in r.scores) if n != main][:3]
+    return ["baseline", f"{main} [95 %]", *others, "rank", "draws", "latency ms [95 %]", "p99 ms", "items/s", "build s",
+            "memory MB", "device"]  # fmt: skip
+
+
+def _cells(row: Row) -> list[str]:
+    shown = ["", "", ""]
+    others = [n for n in row.scores if n != row.main_score][:3]
+    for index, name in enumerate(others):
+        shown[index] = _number(row.scores[name])
+    if row.score is None:
+        score = row.status + (f": {row.reason.splitlines()[0]}" if row.reason else "")
+    else:
+        score = _number(row.score) + (f" [{_number(row.interval[0])}, {_number(row.interval[1])}]" if row.interval else "")
+    latency = "-"
+    if row.latency_ns is not None:
+        latency = _ms(row.latency_ns)
+        if row.latency_interval_ns:
+            latency += f" [{_ms(row.latency_interval_ns[0])}, {_ms(row.latency_interval_ns[1])}]"
+        latency += " ~" if row.canary_moved else ""
+    memory = f"{(row.delta_rss_bytes or 0) / 1e6:.0f} / {row.peak_rss_bytes / 1e6:.0f}" if row.peak_rss_bytes else "-"
+    return [
+        row.baseline, score, *shown, f"{row.rank[0]}-{row.rank[1]}" if row.rank else "-", str(row.draws), latency,
+        _ms(row.latency_p99_ns) if row.latency_p99_ns else "-",
+        f"{row.throughput_per_s:,.0f}" if row.throughput_per_s else "-",
+        f"{row.build_s:.2f}" if row.build_s is not None else "-", memory, row.device,
+    ]  # fmt: skip
+
+
+def _number(value: float) -> str:
+    if 0 <= value <= 1:
+        return f"{value:.4f}" if 0 < value < 0.01 else f"{value:.3f}"
+    return f"{value:.4g}"
+
+
+def _ms(ns: float) -> str:
+    return f"{ns / 1e6:.3g}"
+
+
+def _rich(title: str, headings: Sequence[str], body: Sequence[Sequence[str]], rows: Sequence[Row]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    terminal = sys.stdout.isatty()
+    keep = [i for i, _ in enumerate(headings) if i < 2 or any(i < len(c) and c[i] not in ("", "-") for c in body)]
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    wide = headings + [""] * (max(map(len, body)) - len(headings))
+    spread = _align(headings, body)
+    for index in keep:
+        table.add_column(Text(wide[index]), justify="left" if index < 2 else "right", no_wrap=index != 1, overflow="fold")
+    for cells, row in zip(spread, rows, strict=True):
+        table.add_row(*(Text(cells[i]) for i in keep), style=None if row.status == "ok" else "red")
+    width = None if terminal else int(os.environ.get("COLUMNS", "180"))
+    Console(width=width, highlight=False).print(table)
+    print()
+
+
+def _align(headings: Sequence[str], body: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Rows have three places for further scores; a case with fewer drops the empty ones."""
+    extra = max(0, max(map(len, body)) - len(headings))
+    places = 3 - extra
+    return [[*cells[: 2 + places], *cells[5:]] for cells in body]
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    head, *body = lines
+    body = _align(head, body)
+    rows = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in r) + " |" for r in rows)
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    names = list(dict.fromkeys(n for r in rows for n in r.scores))
+    fixed = ["task", "task_version", "case", "baseline", "device", "status", "main_score", "score", "interval_low",
+             "interval_high", "rank_low", "rank_high", "draws", "latency_ns", "latency_low_ns", "latency_high_ns",
+             "latency_p99_ns", "processes", "throughput_per_s", "build_s", "delta_rss_bytes", "peak_rss_bytes",
+             "gpu_peak_bytes", "cost_s", "canary_moved", "reason"]  # fmt: skip
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(fixed + names)
+    for r in rows:
+        pairs = {"interval": r.interval, "rank": r.rank, "latency": r.latency_interval_ns}
+        flat = {**r.as_dict()}
+        for name, pair in pairs.items():
+            unit = "_ns" if name == "latency" else ""
+            flat[f"{name}_low{unit}"], flat[f"{name}_high{unit}"] = pair or ("", "")
+        # a leading apostrophe keeps spreadsheets from reading a reason or a name as a formula
+        values = [flat.get(k) for k in fixed] + [r.scores.get(n) for n in names]
+        writer.writerow([f"'{v}" if isinstance(v, str) and v[:1] in "=+-@" and v else v for v in values])
+    return out.getvalue()

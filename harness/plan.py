@@ -1,0 +1,257 @@
+"""Tasks x baselines x cases x seeds -> cells with keys, in the order in which they run."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import importlib.util
+import json
+import random
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.errors import NothingMatched, UsageError, did_you_mean
+from harness.registry import ORACLE, BaselineSpec, TaskSpec
+from harness.task import SCALES, Case, Scale
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One unit of work. `stage` is `answer`, or `prepare` for the part that several rows share."""
+
+    task: TaskSpec
+    case: Case
+    row: BaselineSpec
+    seed: int
+    device: str
+    threads: int
+    stage: str = "answer"
+    repeat: int = 0
+    needs: Cell | None = None
+    """The preparation to run first."""
+    blocked: tuple[str, str] | None = None
+    """Status and reason, if it is known beforehand that it cannot run."""
+
+    @property
+    def key(self) -> str:
+        """Digest of everything that decides the numbers; the repeat does not."""
+        return _digest(
+            {
+                "task": [self.task.name, self.task.version],
+                "case": [self.case.name, dict(self.case.params)],
+                "row": [self.row.name if self.stage == "answer" else "", self.row.version, dict(self.row.params)],
+                "source": self.row.source_digest,
+                "seed": self.seed,
+                "device": self.device,
+                "threads": self.threads,
+                "stage": self.stage,
+                "needs": self.needs.key if self.needs else None,
+                "libraries": _major_versions(self.row.requires),
+            }
+        )
+
+    @property
+    def method_seed(self) -> int:
+        """What the method's own randomness is seeded with. The draw's seed cannot be computed back from it."""
+        return int(_digest(["method", self.seed, self.task.name, self.case.name])[:12], 16)
+
+    @property
+    def label(self) -> str:
+        name = self.row.name if self.stage == "answer" else f"{self.row.path.stem if self.row.path else ''} (shared part)"
+        return f"{self.task.name} {self.case.name} {name} seed {self.seed}" + (f" #{self.repeat}" if self.repeat else "")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    tasks: Sequence[TaskSpec]
+    rows: Mapping[str, Sequence[BaselineSpec]]
+    scale: Scale = "standard"
+    case_glob: str = ""
+    seeds: Sequence[int] | None = None
+    """None: as many as the task says for the scale and the baseline's cost."""
+    device: str = "auto"
+    threads: int = 1
+    data_cases: Mapping[str, Sequence[Case]] | None = None
+    """Per task: run these, made from the user's own data, instead of the declared ones."""
+    named: bool = False
+    """Rows were named one by one: a heavy one then runs at every case of the scale, light or heavy."""
+
+
+def cells_of(request: Request) -> list[Cell]:
+    """All cells of a request, interleaved. Raises NothingMatched or UsageError if there is none."""
+    cells: list[Cell] = []
+    for task in request.tasks:
+        rows = request.rows.get(task.name, ())
+        for case in _cases(task, request):
+            for row in rows:
+                if _takes_part(case, row, request.scale, request.data_cases is not None):
+                    cells += [make_cell(task, case, row, seed, request) for seed in _seeds(task, row, request)]
+    if not cells:
+        rows_text = ", ".join(sorted({r.name for rs in request.rows.values() for r in rs})) or "no baseline"
+        raise NothingMatched(
+            f"nothing to run: {rows_text} takes part in no case"
+            + (f" like {request.case_glob!r}" if request.case_glob else "")
+            + f" at scale {request.scale!r}; try --scale full (`harness list cases` shows who takes part where)"
+        )
+    return interleave(expand_repeats(cells))
+
+
+def make_cell(task: TaskSpec, case: Case, row: BaselineSpec, seed: int, request: Request) -> Cell:
+    """The cell of one row on one case; what is known to be impossible is marked."""
+    device = _device(row, request.device)
+    cell = Cell(task, case, row, seed, device or request.device, request.threads, blocked=_blocked(row, device, request))
+    if row.shared:
+        params = {k: v for k, v in row.params.items() if k not in row.shared}
+        cell = replace(cell, needs=replace(cell, row=replace(row, params=params), stage="prepare"))
+    return cell
+
+
+def expand_repeats(cells: Iterable[Cell]) -> list[Cell]:
+    """The first seed of a case that asks for several processes is repeated until it has them."""
+    out: list[Cell] = []
+    first: dict[tuple[str, str, str], int] = {}
+    for cell in cells:
+        seed = first.setdefault((cell.task.name, cell.case.name, cell.row.name), cell.seed)
+        repeats = cell.case.processes if cell.seed == seed and cell.row.name != ORACLE else 1
+        for repeat in range(repeats):
+            needs = replace(cell.needs, repeat=repeat) if cell.needs else None
+            out.append(replace(cell, repeat=repeat, needs=needs))
+    return out
+
+
+def interleave(cells: Sequence[Cell]) -> list[Cell]:
+    """Cheap first, so that rows appear soon; then, within a case and a round, baselines in random order.
+
+    Latencies are compared across baselines: a machine that slows down must not slow one of them only.
+    """
+    shuffled = list(cells)
+    random.Random(0).shuffle(shuffled)
+    order = {name: i for i, name in enumerate(dict.fromkeys(f"{c.task.name} {c.case.name}" for c in cells))}
+
+    def rank(cell: Cell) -> tuple[int, int, int]:
+        heavy = int(cell.row.cost == "heavy")
+        # further processes come after the first round of everything at their case
+        return (heavy and not cell.repeat, int(cell.repeat > 0), order[f"{cell.task.name} {cell.case.name}"])
+
+    once = [c for c in shuffled if c.repeat == 0]
+    again = [c for c in shuffled if c.repeat > 0]
+    once.sort(key=rank)
+    again.sort(key=lambda c: (order[f"{c.task.name} {c.case.name}"], c.repeat))
+    return once + again
+
+
+def _cases(task: TaskSpec, request: Request) -> list[Case]:
+    declared = list((request.data_cases or {}).get(task.name, ())) if request.data_cases is not None else list(task.cases)
+    if not request.case_glob:
+        return declared
+    matching = [c for c in declared if fnmatch.fnmatchcase(c.name, request.case_glob)]
+    every = [c.name for t in request.tasks for c in t.cases] + [c.name for c in declared]
+    if not matching and not any(fnmatch.fnmatchcase(name, request.case_glob) for name in every):
+        raise did_you_mean("case", request.case_glob, every)
+    return matching
+
+
+def _takes_part(case: Case, row: BaselineSpec, scale: Scale, own_data: bool) -> bool:
+    if case.only and case.only not in row.cases:
+        return False
+    smallest = case.heavy if row.cost == "heavy" else case.light
+    return own_data or (smallest is not None and SCALES.index(smallest) <= SCALES.index(scale))
+
+
+def _seeds(task: TaskSpec, row: BaselineSpec, request: Request) -> list[int]:
+    if request.seeds is not None:
+        return list(request.seeds)
+    return list(range(task.seeds[request.scale][row.cost]))
+
+
+def _device(row: BaselineSpec, wanted: str) -> str | None:
+    if wanted == "auto":
+        return "cuda" if "cuda" in row.devices and cuda_is_present() else "cpu"
+    return wanted if wanted in row.devices or row.name == ORACLE else None
+
+
+def _blocked(row: BaselineSpec, device: str | None, request: Request) -> tuple[str, str] | None:
+    if device is None:
+        return "unsupported", f"{row.name} runs on {', '.join(row.devices)} only"
+    missing = [m for m in row.requires if not _is_installed(m)]
+    if missing:
+        extra = row.extra or row.task.partition("/")[0]
+        return "skipped", f"{', '.join(missing)} is not installed; run: pip install 'limits-harness[{extra}]'"
+    if device == "cuda" and not cuda_is_present():
+        return "skipped", "no CUDA device is visible; run on a machine with one, or with --device cpu"
+    return None
+
+
+def cuda_is_present() -> bool:
+    """Whether the machine has an NVIDIA driver, found without loading any GPU library."""
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+_versions: dict[str, str] = {}
+
+
+def _major_versions(modules: Iterable[str]) -> dict[str, str]:
+    """Major versions of the distributions behind modules, plus Python's and NumPy's."""
+    found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    for module in ("numpy", *modules):
+        if module not in _versions:
+            _versions[module] = _version(module.partition(".")[0])
+        found[module] = _versions[module].partition(".")[0]
+    return found
+
+
+def _version(module: str) -> str:
+    from importlib import metadata  # noqa: PLC0415 - 50 ms that `list` and `--help` do not pay
+
+    try:
+        return metadata.version(module)
+    except metadata.PackageNotFoundError:
+        names = _distributions().get(module, [])
+        return metadata.version(names[0]) if names else "none"
+
+
+def _distributions() -> Mapping[str, list[str]]:
+    from importlib import metadata  # noqa: PLC0415
+
+    if not hasattr(_distributions, "cache"):
+        _distributions.cache = metadata.packages_distributions()  # type: ignore[attr-defined]
+    return _distributions.cache  # type: ignore[attr-defined, no-any-return]
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`5` -> five seeds 0..4; `7,8` -> those; `fresh` -> one secret 128-bit draw. Raises UsageError."""
+    import secrets  # noqa: PLC0415
+
+    if text == "fresh":
+        return [secrets.randbits(128)]
+    try:
+        if "," in text:
+            return sorted({_seed(part) for part in text.split(",") if part.strip()})
+        count = int(text)
+    except ValueError:
+        raise UsageError(f"--seeds {text!r} is no number; write --seeds 5, --seeds 7,8 or --seeds fresh") from None
+    if count < 1:
+        raise UsageError(f"--seeds {count} asks for no draw at all; write --seeds 1 or more, or --seeds 0, for seed 0 alone")
+    return list(range(count))
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 1 << 128:
+        raise ValueError
+    return seed

@@ -1,0 +1,431 @@
+"""Finds tasks and baselines by path and by entry point, and reads their declarations without importing them.
+
+A plugin file is parsed, never run: `harness list` must not import torch, and a file that cannot be imported must still
+be listed with the reason. What is read are literals, plus calls of `Case(...)` and `Score(...)` with literal arguments.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError, did_you_mean
+from harness.task import Baseline, Case, Scalar, Score, Task
+
+ORACLE = "oracle"
+"""The control that the judge answers itself, from the truth."""
+_CALLS = {"Case": Case, "Score": Score}
+_DECLARATIONS = ("version", "requires", "extra", "cost", "devices", "deterministic", "shared", "cases", "prefix")
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task as its source declares it."""
+
+    name: str
+    path: Path
+    module: str
+    class_name: str
+    version: int
+    summary: str
+    scores: tuple[Score, ...]
+    cases: tuple[Case, ...]
+    seeds: Mapping[str, Mapping[str, int]]
+    preload: tuple[str, ...]
+    has_oracle: bool
+    has_refine: bool
+    source_digest: str
+
+    @property
+    def family(self) -> str:
+        return self.name.partition("/")[0]
+
+    @property
+    def main_score(self) -> Score:
+        return next((s for s in self.scores if s.main), self.scores[0])
+
+
+@dataclass(frozen=True)
+class BaselineSpec:
+    """One row: a baseline's file with one choice of its parameters."""
+
+    name: str
+    task: str
+    path: Path | None
+    module: str
+    class_name: str
+    version: int = 1
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+    cost: str = "light"
+    devices: tuple[str, ...] = ("cpu",)
+    deterministic: bool = True
+    shared: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    prefix: str = ""
+    summary: str = ""
+    source_digest: str = ""
+    sources: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin file that cannot be used, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Everything that is installed."""
+
+    tasks: Mapping[str, TaskSpec]
+    baselines: tuple[BaselineSpec, ...]
+    broken: tuple[Broken, ...]
+
+    def select_tasks(self, names: str) -> list[TaskSpec]:
+        """Tasks by name or by family, comma-separated. Raises UsageError for an unknown one."""
+        chosen: dict[str, TaskSpec] = {}
+        for name in filter(None, (n.strip() for n in names.split(","))):
+            found = [t for t in self.tasks.values() if name in (t.name, t.family)]
+            if not found:
+                raise did_you_mean("task", name, [*self.tasks, *(t.family for t in self.tasks.values())])
+            chosen.update((t.name, t) for t in found)
+        if not chosen:
+            raise UsageError("no task named; try `harness run --task limit` (`harness list tasks` shows all)")
+        return list(chosen.values())
+
+    def rows(self, task: TaskSpec) -> list[BaselineSpec]:
+        """All rows of a task that run by themselves, the controls first."""
+        rows = [b for b in self.baselines if b.task == task.name and not b.prefix]
+        return [oracle_row(task), *rows] if task.has_oracle else rows
+
+    def select_rows(self, tasks: list[TaskSpec], wanted: list[str]) -> dict[str, list[BaselineSpec]]:
+        """Rows of each task, all or those `wanted`: a row's name, a file's name, PATH.py, or PREFIX:MODEL."""
+        rows = {task.name: self.rows(task) for task in tasks}
+        if not wanted:
+            return rows
+        chosen: dict[str, list[BaselineSpec]] = {task.name: [] for task in tasks}
+        for name in wanted:
+            for row in self._resolve(name, tasks, rows):
+                if row not in chosen[row.task]:
+                    chosen[row.task].append(row)
+        return chosen
+
+    def _resolve(
+        self, name: str, tasks: list[TaskSpec], rows: Mapping[str, list[BaselineSpec]]
+    ) -> list[BaselineSpec]:
+        if name.endswith(".py"):
+            found = [row for row in read_baseline_file(Path(name), self.tasks) if row.task in rows]
+            if not found:
+                named = ", ".join(t.name for t in tasks)
+                raise UsageError(f"{name} is a baseline of another task than {named}; choose its task with --task")
+            return found
+        prefix, colon, model = name.partition(":")
+        if colon:
+            kinds = [b for b in self.baselines if b.prefix == prefix and b.task in rows]
+            if not kinds:
+                raise did_you_mean("baseline", name, [f"{b.prefix}:MODEL" for b in self.baselines if b.prefix])
+            if not model:
+                raise UsageError(f"{name!r} names no model; write {prefix}:MODEL, for example {prefix}:org/name")
+            return [replace_params(b, name, {"model": model}) for b in kinds]
+        every = [row for of_task in rows.values() for row in of_task]
+        found = [row for row in every if row.name == name] or [row for row in every if _file_name(row) == name]
+        if not found:
+            known = [row.name for row in every] + [_file_name(row) for row in every]
+            raise did_you_mean("baseline", name, known)
+        return found
+
+
+def replace_params(spec: BaselineSpec, name: str, params: Mapping[str, Scalar]) -> BaselineSpec:
+    """The same method under another row name, with some parameters changed."""
+    from dataclasses import replace  # noqa: PLC0415 - keeps the start light
+
+    return replace(spec, name=name, params={**spec.params, **params})
+
+
+def oracle_row(task: TaskSpec) -> BaselineSpec:
+    """The control that answers from the truth."""
+    return BaselineSpec(
+        name=ORACLE, task=task.name, path=None, module="", class_name="", summary="answers from the truth (control)",
+        source_digest=task.source_digest, cases=tuple({c.only for c in task.cases if c.only}),
+    )  # fmt: skip
+
+
+def _file_name(row: BaselineSpec) -> str:
+    return row.path.stem.replace("_", "-") if row.path else row.name
+
+
+@cache
+def load_registry() -> Registry:
+    """Read all installed tasks and baselines. Broken files are kept with the reason and break nothing."""
+    broken: list[Broken] = []
+    tasks: dict[str, TaskSpec] = {}
+    for root, module in _roots("tasks"):
+        for path in sorted(root.glob("*/task.py")) + sorted(root.glob("*/*/task.py")):
+            try:
+                spec = _read_task(path, root, module)
+            except UsageError as error:
+                broken.append(Broken(path, str(error)))
+                continue
+            if spec.name in tasks:
+                broken.append(Broken(path, f"the task {spec.name!r} is also defined by {tasks[spec.name].path}"))
+                continue
+            tasks[spec.name] = spec
+    baselines: list[BaselineSpec] = []
+    taken: dict[tuple[str, str], Path] = {}
+    for root, module in _roots("baselines"):
+        for path in sorted(root.glob("**/*.py")):
+            if path.name.startswith("_"):
+                continue
+            try:
+                rows = read_baseline_file(path, tasks, _module_of(path, root, module))
+            except UsageError as error:
+                broken.append(Broken(path, str(error)))
+                continue
+            for row in rows:
+                other = taken.setdefault((row.task, row.name), path)
+                if other != path:
+                    broken.append(Broken(path, f"the baseline {row.name!r} is also defined by {other}"))
+                else:
+                    baselines.append(row)
+    return Registry(tasks, tuple(baselines), tuple(broken))
+
+
+def read_baseline_file(path: Path, tasks: Mapping[str, TaskSpec], module: str = "") -> list[BaselineSpec]:
+    """The rows that one baseline file declares. Raises UsageError, naming file and line, for one that is no baseline."""
+    tree = _parse(path, "baseline")
+    imported = _imports(tree)
+    found: list[tuple[ast.ClassDef, str]] = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            task = _task_of_bases(node, imported, tasks)
+            if task:
+                found.append((node, task))
+    if not found:
+        example = "from harness.tasks.limit.retrieval import Retriever"
+        raise UsageError(
+            f"{path}: no baseline class found; write one class that derives from a task's interface, for example "
+            f"`{example}` and `class MyMethod(Retriever):`"
+        )
+    if len(found) > 1:
+        where = ", ".join(f"{c.name} (line {c.lineno})" for c, _ in found)
+        raise UsageError(f"{path}: one baseline class a file, found {len(found)}: {where}; move all but one elsewhere")
+    node, task = found[0]
+    declared, defaults, variants = _read_class(path, node)
+    sources = _first_party_sources(path)
+    base = BaselineSpec(
+        name=path.stem.replace("_", "-"), task=task, path=path.resolve(), module=module, class_name=node.name,
+        params=defaults, summary=_first_line(node), sources=sources, source_digest=digest_files(sources), **declared,
+    )  # fmt: skip
+    if not variants:
+        return [base]
+    rows = []
+    for name, changed in variants.items():
+        unknown = sorted(set(changed) - set(defaults))
+        if unknown:
+            raise UsageError(
+                f"{path}:{node.lineno}: variant {name!r} sets {unknown[0]!r}, which is no parameter of {node.name}; "
+                f"parameters are annotated attributes with a default: {', '.join(defaults) or 'none yet'}"
+            )
+        rows.append(replace_params(base, name, changed))
+    return rows
+
+
+def _read_class(path: Path, node: ast.ClassDef) -> tuple[dict[str, Any], dict[str, Scalar], dict[str, Any]]:
+    declared: dict[str, Any] = {}
+    defaults: dict[str, Scalar] = {}
+    variants: dict[str, Any] = {}
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.value is not None:
+            name, value, annotated = item.target.id, item.value, "ClassVar" not in ast.unparse(item.annotation)
+        elif isinstance(item, ast.Assign) and len(item.targets) == 1 and isinstance(item.targets[0], ast.Name):
+            name, value, annotated = item.targets[0].id, item.value, False
+        else:
+            continue
+        if name == "variants":
+            variants = _literal(value, path)
+        elif name in _DECLARATIONS:
+            declared[name] = _literal(value, path)
+            if isinstance(getattr(Baseline, name), tuple) and not isinstance(declared[name], tuple):
+                raise UsageError(f"{path}:{item.lineno}: {name} must be a tuple, for example {name} = ('torch',)")
+        elif annotated and not name.startswith("_"):
+            defaults[name] = _literal(value, path)
+    return declared, defaults, variants
+
+
+def _read_task(path: Path, root: Path, root_module: str) -> TaskSpec:
+    tree = _parse(path, "task")
+    imported = _imports(tree)
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
+            continue
+        bases = [b.value if isinstance(b, ast.Subscript) else b for b in node.bases]
+        if not any(isinstance(b, ast.Name) and imported.get(b.id) == "harness.task" for b in bases):
+            continue
+        values: dict[str, Any] = {"summary": _first_line(node), "preload": Task.preload, "seeds": Task.seeds}
+        for item in node.body:
+            target = item.target if isinstance(item, ast.AnnAssign) else None
+            if isinstance(item, ast.Assign) and len(item.targets) == 1:
+                target = item.targets[0]  # type: ignore[assignment]
+            if isinstance(target, ast.Name) and target.id in ("version", "scores", "cases", "seeds", "preload"):
+                assert isinstance(item, ast.Assign | ast.AnnAssign) and item.value is not None
+                values[target.id] = _literal(item.value, path)
+        for needed in ("version", "scores", "cases"):
+            if needed not in values:
+                raise UsageError(f"{path}:{node.lineno}: task {node.name} declares no `{needed}`")
+        methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+        return TaskSpec(
+            name=path.parent.relative_to(root).as_posix(), path=path, module=_module_of(path, root, root_module),
+            class_name=node.name, has_oracle="oracle" in methods, has_refine="refine" in methods,
+            source_digest=digest_files(tuple(sorted(path.parent.rglob("*.py")))), **values,
+        )  # fmt: skip
+    raise UsageError(f"{path}: no class derives from harness.task.Task")
+
+
+def _parse(path: Path, kind: str) -> ast.Module:
+    try:
+        return ast.parse(path.read_bytes(), filename=str(path))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such {kind} file; `harness list {kind}s` shows those that are installed") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except SyntaxError as error:
+        raise UsageError(f"{path}:{error.lineno}: syntax error: {error.msg}; mend that line and run again") from None
+    except ValueError as error:  # null bytes
+        raise UsageError(f"{path}: is not Python source: {error}") from None
+
+
+def _literal(node: ast.expr, path: Path) -> Any:
+    """Evaluate a literal, with `Case(...)` and `Score(...)` as the only calls."""
+    match node:
+        case ast.Tuple(elts=elements):
+            return tuple(_literal(e, path) for e in elements)
+        case ast.List(elts=elements):
+            return [_literal(e, path) for e in elements]
+        case ast.Dict(keys=keys, values=values) if all(k is not None for k in keys):
+            return {_literal(k, path): _literal(v, path) for k, v in zip(keys, values, strict=True) if k is not None}
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in _CALLS:
+            named = {k.arg: _literal(k.value, path) for k in keywords if k.arg}
+            try:
+                return _CALLS[name](*(_literal(a, path) for a in args), **named)  # type: ignore[operator]
+            except TypeError as error:
+                raise UsageError(f"{path}:{node.lineno}: {error}") from None
+        case _:
+            try:
+                return ast.literal_eval(node)
+            except ValueError:
+                raise UsageError(
+                    f"{path}:{node.lineno}: `{ast.unparse(node)}` is not a literal; declarations are read without "
+                    "importing the file, so write constants"
+                ) from None
+
+
+def _imports(tree: ast.Module) -> dict[str, str]:
+    """Imported name -> module it comes from, for `from X import Y` at the top of the file."""
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.update({alias.asname or alias.name: node.module for alias in node.names})
+    return found
+
+
+def _task_of_bases(node: ast.ClassDef, imported: Mapping[str, str], tasks: Mapping[str, TaskSpec]) -> str:
+    for base in node.bases:
+        module = imported.get(base.id, "") if isinstance(base, ast.Name) else ""
+        for task in tasks.values():
+            package = task.module.rpartition(".")[0]
+            if module == package or module.startswith(package + "."):
+                return task.name
+    return ""
+
+
+def _first_line(node: ast.ClassDef) -> str:
+    return (ast.get_docstring(node) or "").strip().partition("\n")[0]
+
+
+def _module_of(path: Path, root: Path, root_module: str) -> str:
+    return ".".join([root_module, *path.relative_to(root).with_suffix("").parts])
+
+
+def _roots(kind: str) -> Iterator[tuple[Path, str]]:
+    """Folders that hold plugins: our own, and those that installed packages name in the entry point group
+    `harness.tasks` or `harness.baselines` (value: the package whose folder is to be read)."""
+    for module in [f"harness.{kind}", *_entry_points(f"harness.{kind}")]:
+        spec = importlib.util.find_spec(module)
+        for place in (spec.submodule_search_locations or []) if spec else []:
+            yield Path(place), module
+
+
+def _entry_points(group: str) -> list[str]:
+    # importlib.metadata costs 50 ms to import and reads every distribution; only few declare entry points at all.
+    found = []
+    for place in sys.path:
+        for path in sorted(Path(place or ".").glob("*.dist-info/entry_points.txt")):
+            text = path.read_text("utf-8", errors="replace")
+            if f"[{group}]" not in text:
+                continue
+            section = text.partition(f"[{group}]")[2].partition("\n[")[0]
+            found += [line.partition("=")[2].strip() for line in section.splitlines() if "=" in line]
+    return found
+
+
+def _first_party_sources(path: Path) -> tuple[Path, ...]:
+    """The file and, transitively, what it imports from plugin folders or from its own folder."""
+    seen: dict[Path, None] = {}
+    todo = [path.resolve()]
+    while todo:
+        current = todo.pop()
+        if current in seen:
+            continue
+        seen[current] = None
+        for node in ast.walk(_parse(current, "baseline")):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                stem = "." * node.level + (node.module or "")
+                names = [stem, *(f"{stem}.{alias.name}" for alias in node.names)]
+            todo += [p for name in names if (p := _plugin_path(name, current)) and p not in seen]
+    return tuple(sorted(seen))
+
+
+def _plugin_path(module: str, importer: Path) -> Path | None:
+    for kind in ("tasks", "baselines"):
+        for root, root_module in _roots_cached(kind):
+            if module.startswith(root_module + "."):
+                return _module_file(root, module[len(root_module) + 1 :])
+    level = len(module) - len(module.lstrip("."))
+    if level:
+        return _module_file(importer.parents[level - 1], module.lstrip("."))
+    return _module_file(importer.parent, module) if "." not in module else None
+
+
+@cache
+def _roots_cached(kind: str) -> tuple[tuple[Path, str], ...]:
+    return tuple(_roots(kind))
+
+
+def _module_file(root: Path, dotted: str) -> Path | None:
+    stem = root.joinpath(*filter(None, dotted.split(".")))
+    for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
+        if candidate.is_file():
+            return candidate.resolve()
+    return None
+
+
+def digest_files(paths: tuple[Path, ...]) -> str:
+    """Digest of the names and contents of source files, independent of where they lie."""
+    digest = hashlib.sha256()
+    for path in sorted(paths, key=lambda p: p.name):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,504 @@
+"""Cells -> executor -> records: what is done already, what comes next, and what happens when it is interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import statistics
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from harness import __version__, assemble, paths
+from harness import record as rec
+from harness.assemble import Finished, Samples, Setting
+from harness.errors import UsageError
+from harness.executors.local import JudgeClient, JudgeError, LocalExecutor
+from harness.measure import canary as canaries
+from harness.measure import environment, memory
+from harness.plan import Cell, Request, cells_of, expand_repeats, make_cell
+from harness.registry import ORACLE, BaselineSpec, TaskSpec
+from harness.store import Store, sidecar_of
+from harness.task import Case
+
+if TYPE_CHECKING:
+    from harness.record import Record
+
+_OPENING_ROUNDS = 20
+_MOVED = 0.1
+
+
+class Reporter(Protocol):
+    """Told what happens; shows it or not."""
+
+    def planned(self, to_run: Sequence[Cell], done: int) -> None: ...
+    def started(self, cell: Cell) -> None: ...
+    def finished(self, cell: Cell, record: Record) -> None: ...
+    def more(self, cells: Sequence[Cell]) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+class Silent:
+    """A reporter that shows nothing."""
+
+    def planned(self, to_run: Sequence[Cell], done: int) -> None: ...
+    def started(self, cell: Cell) -> None: ...
+    def finished(self, cell: Cell, record: Record) -> None: ...
+    def more(self, cells: Sequence[Cell]) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, as against what to run (`plan.Request`)."""
+
+    jobs: int = 1
+    timeout_s: float = 900.0
+    memory_limit_bytes: int = 0
+    """0: four fifths of what the machine or its cgroup allows."""
+    force: bool = False
+    data: str = ""
+
+
+@dataclass
+class Summary:
+    """What a run came to."""
+
+    run: str
+    records: list[Record] = field(default_factory=list)
+    """Those written by this run."""
+    earlier: list[Record] = field(default_factory=list)
+    """Those that made cells count as done."""
+    interrupted: bool = False
+    canary_drift: float = 1.0
+
+
+class Runner:
+    """One run. `run()` does everything; the methods below it are its steps."""
+
+    def __init__(self, store: Store, options: Options, reporter: Reporter | None = None) -> None:
+        self.store, self.reporter = store, reporter or Silent()
+        limit = options.memory_limit_bytes or int(0.8 * (environment.memory_limit() or environment.memory_total()))
+        self.options = replace(options, memory_limit_bytes=limit)
+        self.judge = JudgeClient()
+        self.summary = Summary(datetime.now(UTC).strftime("%Y%m%dT%H%M%S-") + secrets.token_hex(4))
+        self._draws: dict[str, tuple[Path, str]] = {}
+        self._shared: dict[tuple[str, int], tuple[Record, Samples] | None] = {}
+        self._running: dict[str, tuple[Cell, str, float]] = {}
+
+    def data_cases(self, tasks: Sequence[TaskSpec], path: str) -> dict[str, list[Case]]:
+        """Cases over the user's own data, for every task that takes such data. Raises UsageError."""
+        cases: dict[str, list[Case]] = {}
+        refusals = []
+        for task in tasks:
+            try:
+                reply = self.judge.ask({"op": "data_cases", "task": _named(task), "path": path})
+                cases[task.name] = [Case(**c) for c in reply["cases"]]
+            except JudgeError as error:
+                if error.kind != "unsupported":
+                    raise UsageError(str(error)) from None
+                refusals.append(f"{task.name}: {error}")
+        if not any(cases.values()):
+            raise UsageError(f"--data {path}: no chosen task can use it ({'; '.join(refusals)})")
+        return cases
+
+    def run(self, request: Request) -> Summary:
+        """Run what is not done yet. An interrupt ends the children, keeps what is finished, and returns."""
+        self.store.prepare_to_write()
+        self._request = request
+        scratch = paths.runs_root() / self.summary.run
+        scratch.mkdir(parents=True)
+        self._scratch = scratch
+        self._executor = LocalExecutor(request.threads)
+        try:
+            with _interruptible():
+                self._run_all(cells_of(request))
+        except KeyboardInterrupt:
+            self.summary.interrupted = True
+        finally:
+            with _deaf():
+                self._executor.close()
+                self.judge.close()
+                shutil.rmtree(scratch, ignore_errors=True)
+        return self.summary
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def _run_all(self, cells: list[Cell]) -> None:
+        self._describe_machine()
+        self._know_earlier(cells)
+        todo = deque(c for c in cells if not self._is_done(c))
+        self.reporter.planned(list(todo), len(cells) - len(todo))
+        if todo:
+            self._opening_canary()
+        planned = {(c.key, c.repeat) for c in cells}
+        while todo or self._running:
+            self._step(todo)
+            if not todo and not self._running:
+                more = [c for c in self._refined() if (c.key, c.repeat) not in planned]
+                planned.update((c.key, c.repeat) for c in more)
+                self._know_earlier(more)
+                more = [c for c in more if not self._is_done(c)]
+                self.reporter.more(more)
+                todo.extend(more)
+        if self.summary.records:
+            self.summary.canary_drift = _time_canary(_OPENING_ROUNDS) / self._reference_ns
+
+    def _step(self, todo: deque[Cell]) -> None:
+        """Start what can be started, then wait for something to end."""
+        while todo and len(self._running) < self.options.jobs:
+            cell = self._next(todo)
+            if cell is None:
+                break
+            self._start(cell)
+        if not self._running:
+            return
+        for event in self._executor.wait(None):
+            if event["event"] == "server-lost":
+                for folder in [f for f, (c, _, _) in self._running.items() if self._preload(c) == tuple(event["preload"])]:
+                    self._end(folder)
+            elif event["event"] in ("done", "lost") and event["cell"] in self._running:
+                self._end(event["cell"])
+
+    def _next(self, todo: deque[Cell]) -> Cell | None:
+        """The first cell whose needs are met; the preparation it lacks, if that is not running yet."""
+        for index, cell in enumerate(todo):
+            needs = cell.needs
+            if needs is None or cell.blocked or self._find_shared(needs):
+                del todo[index]
+                return cell
+            if not any(c.key == needs.key and c.repeat == needs.repeat for c, _, _ in self._running.values()):
+                return needs
+        return None
+
+    def _start(self, cell: Cell) -> None:
+        begun = time.process_time()
+        identity = self.store.new_id(cell.key)
+        started = _now()
+        if cell.blocked:
+            self._finish(Finished(cell, *_as_status(cell.blocked)), identity, started, None, begun)
+            return
+        shared = self._shared.get((cell.needs.key, cell.needs.repeat)) if cell.needs else None
+        if cell.needs and (shared is None or shared[0].status != "ok"):
+            cause = shared[0] if shared else None
+            status = cause.status if cause else "failed"
+            reason = f"the preparation it shares with other rows: {cause.reason}" if cause else "no preparation"
+            self._finish(Finished(cell, status, reason), identity, started, None, begun)
+            return
+        if self._drop_repeat(cell):
+            return
+        self.reporter.started(cell)
+        before = self._canary()
+        try:
+            question, draw_digest = self._draw(cell)
+            if cell.row.name == ORACLE:
+                finished = self._judge_oracle(cell)
+                finished.draw_digest = draw_digest
+                self._finish(finished, identity, started, before, begun)
+                return
+        except JudgeError as error:
+            self._finish(Finished(cell, *_as_status((error.kind, str(error)))), identity, started, before, begun)
+            return
+        folder = self._scratch / identity
+        folder.mkdir()
+        (folder / "spec.json").write_text(json.dumps(self._spec(cell, question)), "utf-8")
+        self._running[str(folder)] = (cell, started, before)
+        self._executor.start(folder, self._preload(cell))
+        cell_cost = time.process_time() - begun
+        self._spent = cell_cost
+
+    def _end(self, folder: str) -> None:
+        begun = time.process_time() - getattr(self, "_spent", 0.0)
+        cell, started, before = self._running.pop(folder)
+        place = Path(folder)
+        finished = assemble.read_end(cell, place)
+        if cell.needs:
+            finished.shared = self._shared.get((cell.needs.key, cell.needs.repeat))
+        finished.draw_digest = self._draws.get(_draw_key(cell), (place, ""))[1]
+        if finished.status == "ok" and cell.stage == "answer" and cell.repeat == 0:
+            self._score(finished, place)
+        if finished.status == "ok" and cell.stage == "prepare" and cell.repeat == 0:
+            kept = paths.prepared_root() / cell.key
+            shutil.rmtree(kept, ignore_errors=True)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(place / "answer", kept)
+        self._finish(finished, place.name, started, before, begun)
+        shutil.rmtree(place, ignore_errors=True)
+
+    def _finish(self, finished: Finished, identity: str, started: str, before: float | None, begun: float) -> None:
+        """Make the record, write it, and remember it."""
+        cell = finished.cell
+        canary = None
+        if before is not None:
+            after = self._canary()
+            drift = (before + after) / 2 / self._reference_ns
+            canary = rec.Canary(
+                version=canaries.CANARY_VERSION, before_ns=before, after_ns=after, drift=drift,
+                moved=abs(drift - 1) > _MOVED,
+            )  # fmt: skip
+        setting = Setting(
+            self.summary.run, self._environment_digest, self._fingerprint, __version__, self.options.timeout_s,
+            self.options.memory_limit_bytes, self._request.scale, self.options.data,
+        )  # fmt: skip
+        spent = time.process_time() - begun
+        record, sidecar = assemble.build_record(finished, setting, identity, canary, started, _now(), spent)
+        with _deaf():  # an interrupt in here would lose a finished cell
+            self.store.add(record, sidecar)
+        self.summary.records.append(record)
+        self._remember(record)
+        if cell.stage == "prepare":
+            self._shared[cell.key, cell.repeat] = (record, finished.samples)
+        self.reporter.finished(cell, record)
+
+    # -- what is known -----------------------------------------------------------------------------------------------
+
+    def _describe_machine(self) -> None:
+        wanted = {m.partition(".")[0] for rows in self._request.rows.values() for r in rows for m in r.requires}
+        found = environment.collect(
+            packages=sorted(wanted | {"numpy", "pydantic", "limits-harness"}), checkout=Path(__file__).parents[1]
+        )
+        self._environment_digest = environment.environment_digest(found)
+        self._fingerprint = environment.fingerprint(found)
+        self.store.add_environment(self._environment_digest, found)
+        self._known: dict[str, list[Record]] = {}
+
+    def _opening_canary(self) -> None:
+        self._reference_ns = _time_canary(_OPENING_ROUNDS)
+        self._last_canary = (time.monotonic(), self._reference_ns)
+
+    def _canary(self) -> float:
+        """One round between cells; neighbours share it."""
+        at, value = self._last_canary
+        if time.monotonic() - at > 0.02:
+            value = _time_canary(1)
+            self._last_canary = (time.monotonic(), value)
+        return value
+
+    def _know_earlier(self, cells: Sequence[Cell]) -> None:
+        """Read earlier records of these cells, and of what they need, on this machine."""
+        wanted = {c.key for c in cells} | {c.needs.key for c in cells if c.needs}
+        by_prefix: dict[str, list[Path]] = {}
+        for task in {c.task.name for c in cells}:
+            for path in self.store.paths(task):
+                by_prefix.setdefault(path.stem.partition("-")[0], []).append(path)
+        from harness.store import BrokenRecord, read_record  # noqa: PLC0415
+
+        for key in wanted - set(self._known):
+            self._known[key] = []
+            for path in by_prefix.get(key[:16], ()):
+                record = read_record(path)
+                if isinstance(record, BrokenRecord):
+                    self.reporter.note(f"{path} holds no valid record ({record.reason}); `harness results clean` moves it away")
+                elif record.key == key and record.provenance.fingerprint == self._fingerprint:
+                    self._known[key].append(record)
+
+    def _remember(self, record: Record) -> None:
+        self._known.setdefault(record.key, []).append(record)
+
+    def _is_done(self, cell: Cell) -> bool:
+        if self.options.force:
+            return False
+        for record in self._known[cell.key]:
+            if self._is_final(record) and (record.status != "ok" or record.repeat == cell.repeat):
+                self.summary.earlier.append(record)
+                return True
+        return False
+
+    def _is_final(self, record: Record) -> bool:
+        if record.status == "timeout":
+            return record.timeout_s >= self.options.timeout_s
+        if record.status == "oom":
+            return record.memory_limit_bytes >= self.options.memory_limit_bytes
+        return record.status in rec.FINAL
+
+    def _drop_repeat(self, cell: Cell) -> bool:
+        """A further process of a row whose first one did not answer in this run would only fail again."""
+        return cell.repeat > 0 and any(
+            r.key == cell.key and r.repeat == 0 and r.status != "ok" for r in self.summary.records
+        )
+
+    def _find_shared(self, needs: Cell) -> bool:
+        """Whether the preparation is at hand: from this run, or from an earlier one with its artifact still cached."""
+        key = (needs.key, needs.repeat)
+        if key in self._shared:
+            return True
+        artifact = (paths.prepared_root() / needs.key / "bundle.json").exists()
+        if not artifact or self.options.force:
+            return False
+        for path in self.store.paths(needs.task.name, needs.key):
+            for record in self._known.get(needs.key, ()):
+                if record.id == path.stem and record.status == "ok" and record.repeat == needs.repeat:
+                    self._shared[key] = (record, read_samples(sidecar_of(path)))
+                    return True
+        return False
+
+    def _refined(self) -> list[Cell]:
+        """Further cells that searches for breaking points ask for, given all that is known of each row."""
+        more: list[Cell] = []
+        seen = {r.id: r for r in [*self.summary.earlier, *self.summary.records]}.values()
+        for task in self._request.tasks:
+            if not task.has_refine:
+                continue
+            for row in self._request.rows.get(task.name, ()):
+                scored = [r for r in seen if r.task.name == task.name and r.baseline.name == row.name and r.kind != "prepare"
+                          and r.repeat == 0]  # fmt: skip
+                outcomes = [_outcome(r, task) for r in scored]
+                if not outcomes:
+                    continue
+                reply = self.judge.ask({"op": "refine", "task": _named(task), "outcomes": outcomes})
+                for case in (Case(**c) for c in reply["cases"]):
+                    seeds = sorted({r.seed for r in scored if r.case.name.partition("-")[0] == case.name.partition("-")[0]})
+                    more += [make_cell(task, case, row, seed, self._request) for seed in seeds]
+        return expand_repeats(more)
+
+    # -- the judge and the child -------------------------------------------------------------------------------------
+
+    def _draw(self, cell: Cell) -> tuple[Path, str]:
+        key = _draw_key(cell)
+        if key not in self._draws:
+            folder = self._scratch / f"question-{len(self._draws)}"
+            reply = self.judge.ask({"op": "draw", **_draw_request(cell), "folder": str(folder)})
+            self._draws[key] = (folder, reply["digest"])
+        return self._draws[key]
+
+    def _score(self, finished: Finished, place: Path) -> None:
+        request = {**_draw_request(finished.cell), "answer": str(place / "answer"), "items": str(place / "items.npz")}
+        try:
+            reply = self.judge.ask({"op": "score", **request})
+        except JudgeError as error:
+            finished.status, finished.reason = _as_status((error.kind, str(error)))
+            return
+        _take_scores(finished, reply, place / "items.npz")
+
+    def _judge_oracle(self, cell: Cell) -> Finished:
+        items = self._scratch / f"oracle-{secrets.token_hex(4)}.npz"
+        try:
+            reply = self.judge.ask({"op": "oracle", **_draw_request(cell), "items": str(items)})
+        except JudgeError as error:
+            return Finished(cell, *_as_status((error.kind, str(error))))
+        finished = Finished(cell, "ok")
+        _take_scores(finished, reply, items)
+        return finished
+
+    def _preload(self, cell: Cell) -> tuple[str, ...]:
+        """Modules to import before the fork: what the task and all rows of this cost class in the run need."""
+        rows: Sequence[BaselineSpec] = [r for rs in self._request.rows.values() for r in rs if r.cost == cell.row.cost]
+        modules = [*cell.task.preload, *(m for r in rows for m in r.requires)]
+        for task in self._request.tasks:
+            modules += task.preload
+        return tuple(sorted(set(modules)))
+
+    def _spec(self, cell: Cell, question: Path) -> dict[str, Any]:
+        row = cell.row
+        return {
+            "task_module": cell.task.module,
+            "task_class": cell.task.class_name,
+            "baseline_module": row.module,
+            "baseline_path": str(row.path),
+            "baseline_class": row.class_name,
+            "params": dict(row.params),
+            "stage": cell.stage,
+            "repeat": cell.repeat,
+            "device": cell.device,
+            "threads": cell.threads,
+            "method_seed": cell.method_seed,
+            "question": str(question),
+            "prepared": str(paths.prepared_root() / cell.needs.key) if cell.needs else "",
+            "cache_dir": str(paths.cache_root() / "methods"),
+            "lock": str(self._scratch / "timed.lock") if self.options.jobs > 1 else "",
+            "timeout_s": self.options.timeout_s,
+            "memory_limit_bytes": self.options.memory_limit_bytes,
+        }
+
+
+def read_samples(path: Path) -> Samples:
+    """The raw latency samples of a sidecar, by stream; empty if it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {n.removeprefix("latency/"): arrays[n] for n in arrays.files if n.startswith("latency/")}
+    except (OSError, ValueError, EOFError, KeyError):
+        return {}
+
+
+def _take_scores(finished: Finished, reply: Mapping[str, Any], items: Path) -> None:
+    finished.scores = reply["values"]
+    finished.notes += reply["notes"]
+    with np.load(items, allow_pickle=False) as arrays:
+        finished.items = {name: arrays[name] for name in arrays.files}
+
+
+def _outcome(record: Record, task: TaskSpec) -> dict[str, Any]:
+    declared = next((c for c in task.cases if c.name == record.case.name), Case(record.case.name))
+    case = replace(declared, params=record.case.params)
+    return {"case": asdict(case), "seed": record.seed, "status": record.status,
+            "values": {s.name: s.value for s in record.scores}}  # fmt: skip
+
+
+def _named(task: TaskSpec) -> dict[str, str]:
+    return {"module": task.module, "class": task.class_name}
+
+
+def _draw_request(cell: Cell) -> dict[str, Any]:
+    return {"task": _named(cell.task), "case": asdict(cell.case), "seed": cell.seed}
+
+
+def _draw_key(cell: Cell) -> str:
+    return json.dumps(_draw_request(cell), sort_keys=True)
+
+
+def _as_status(pair: tuple[str, str]) -> tuple[rec.Status, str]:
+    kind, reason = pair
+    if kind == "failed" or kind == "unsupported" or kind == "skipped":
+        return kind, reason  # type: ignore[return-value]
+    return "failed", f"the task itself failed ({kind}): {reason}; please report this"
+
+
+def _time_canary(rounds: int) -> float:
+    return statistics.median(canaries.canary(rounds).wall_ns)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a run as cleanly as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = {s: signal.signal(s, interrupt) for s in (signal.SIGTERM, signal.SIGHUP)}
+    except ValueError:  # not in the main thread (a notebook's worker): leave signals alone
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Hold interrupts back while something is finished that must not be left half done."""
+    try:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

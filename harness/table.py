@@ -1,0 +1,175 @@
+"""From records to the rows of a table: one row for each task, case and baseline, over all its draws and processes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from harness.stats import interval_over_draws, latency_interval, quantile_gate, rank_sets
+
+if TYPE_CHECKING:
+    from harness.record import Record
+
+_LATENCY_STREAMS = ("query",)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one baseline on one case. Times in ns, sizes in bytes."""
+
+    task: str
+    task_version: int
+    case: str
+    baseline: str
+    status: str
+    """`ok` if any draw was answered; otherwise what happened to the last one."""
+    reason: str
+    main_score: str
+    score: float | None
+    """Mean over draws of the main score."""
+    interval: tuple[float, float] | None
+    draws: int
+    rank: tuple[int, int] | None
+    """The ranks that cannot be excluded; None: not resolved, or not ranked."""
+    scores: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
+    best: float | None = None
+    latency_ns: float | None = None
+    """Median over processes of the single-stream median."""
+    latency_interval_ns: tuple[float, float] | None = None
+    """Only from five processes or more."""
+    latency_p99_ns: float | None = None
+    """Over the samples of all processes together; only from 662 or more."""
+    processes: int = 0
+    build_s: float | None = None
+    """Median wall time of everything before the first query (all phases but the search)."""
+    throughput_per_s: float | None = None
+    peak_rss_bytes: int | None = None
+    delta_rss_bytes: int | None = None
+    gpu_peak_bytes: int | None = None
+    cost_s: float | None = None
+    device: str = ""
+    failures: int = 0
+    canary_moved: bool = False
+    params: dict[str, Any] = field(default_factory=dict)
+    case_params: dict[str, Any] = field(default_factory=dict)
+    kind: str = "cell"
+    notes: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+SamplesOf = Callable[["Record"], Mapping[str, Sequence[int]]]
+"""Raw latency samples of a record, by stream."""
+
+
+def _no_samples(_record: Record) -> Mapping[str, Sequence[int]]:
+    return {}
+
+
+def rows_of(records: Iterable[Record], samples_of: SamplesOf = _no_samples) -> list[Row]:
+    """Rows sorted by task, case, and score. Only the newest version of a task counts; of several records of one draw
+    the newest counts for the score, while all processes of one machine count for latency."""
+    newest: dict[str, int] = {}
+    kept = [r for r in records if r.kind != "prepare"]
+    for record in kept:
+        newest[record.task.name] = max(newest.get(record.task.name, 0), record.task.version)
+    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    for record in kept:
+        if record.task.version == newest[record.task.name]:
+            groups.setdefault((record.task.name, record.case.name, record.baseline.name, record.device), []).append(record)
+    rows = [_row(group, samples_of) for group in groups.values()]
+    by_case: dict[tuple[str, str], list[tuple[Row, dict[int, float], bool]]] = {}
+    for row, per_draw, up in rows:
+        by_case.setdefault((row.task, row.case), []).append((row, per_draw, up))
+    out: list[Row] = []
+    for members in by_case.values():
+        contenders = {
+            f"{r.baseline}@{r.device}": per_draw for r, per_draw, _ in members if per_draw and r.kind == "cell"
+        }
+        ranks = rank_sets(contenders, members[0][2]) if len(contenders) > 1 else {}
+        for row, _, up in members:
+            rank = ranks.get(f"{row.baseline}@{row.device}")
+            out.append(replace(row, rank=(rank.low, rank.high) if rank else None))
+    return sorted(out, key=_order)
+
+
+def _order(row: Row) -> tuple[str, Any, bool, float, str]:
+    size = row.case_params.get("documents") or row.case_params.get("n") or row.case_params.get("d") or 0
+    worth = row.score if row.score is not None else float("-inf")
+    return row.task, (size, row.case), row.score is None, -worth, row.baseline
+
+
+
+
+def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int, float], bool]:
+    last = max(group, key=lambda r: (r.provenance.started, r.id))
+    scored = {}
+    for record in sorted(group, key=lambda r: (r.provenance.started, r.id)):
+        if record.status == "ok" and record.repeat == 0 and record.scores:
+            scored[record.seed] = record
+    answered = list(scored.values())
+    names = list(dict.fromkeys(s.name for r in answered for s in r.scores))
+    main = next((s for r in answered for s in r.scores if s.main), None)
+    scores: dict[str, float] = {}
+    intervals: dict[str, tuple[float, float] | None] = {}
+    for name in names:
+        found = [s for r in answered if (s := r.score(name)) is not None]
+        scores[name] = statistics.fmean(s.value for s in found)
+        bounded = all(s.interval is not None for s in found)
+        over = interval_over_draws([s.value for s in found], sum(s.n for s in found), bounded)
+        intervals[name] = (over.low, over.high) if over else found[0].interval if len(found) == 1 else None
+    # latency: processes of one fingerprint only, the newest machine's
+    timed = [r for r in group if r.status == "ok" and r.provenance.fingerprint == last.provenance.fingerprint]
+    streams = [s for r in timed for s in r.latency if s.name in _LATENCY_STREAMS]
+    medians = [s.median_ns for s in streams]
+    pooled = [ns for r in timed for name in _LATENCY_STREAMS for ns in samples_of(r).get(name, ())]
+    over_processes = latency_interval(medians)
+    searches = [p.items / (p.wall_ns / 1e9) for r in timed for p in r.phases if p.name == "search" and p.wall_ns]
+    builds = [
+        sum(p.wall_ns for p in r.phases if p.name != "search" and not p.name.endswith(".single")) / 1e9
+        for r in timed if r.repeat == 0 and r.phases
+    ]  # fmt: skip
+    gpu = [p.gpu.allocated_peak_bytes for r in timed for p in r.phases if p.gpu and p.gpu.allocated_peak_bytes]
+    ok = bool(answered) or (bool(timed) and not names)
+    row = Row(
+        task=last.task.name,
+        task_version=last.task.version,
+        case=last.case.name,
+        baseline=last.baseline.name,
+        status="ok" if ok else last.status,
+        reason="" if ok else last.reason,
+        main_score=main.name if main else "",
+        score=scores.get(main.name) if main else None,
+        interval=intervals.get(main.name) if main else None,
+        draws=len(answered),
+        rank=None,
+        scores=scores,
+        intervals=intervals,
+        best=main.best if main else None,
+        latency_ns=statistics.median(medians) if medians else None,
+        latency_interval_ns=(over_processes.low, over_processes.high) if over_processes else None,
+        latency_p99_ns=quantile_gate(pooled, 0.99) if pooled else None,
+        processes=len(medians),
+        build_s=statistics.median(builds) if builds else None,
+        throughput_per_s=statistics.median(searches) if searches else None,
+        peak_rss_bytes=max((r.peak_rss_bytes for r in timed if r.peak_rss_bytes), default=None),
+        delta_rss_bytes=max((r.delta_rss_bytes for r in timed if r.delta_rss_bytes is not None), default=None),
+        gpu_peak_bytes=max(gpu, default=None),
+        cost_s=statistics.median(r.cost.wall_s for r in group if r.repeat == 0) if any(r.repeat == 0 for r in group) else None,
+        device=last.device,
+        failures=sum(r.status != "ok" for r in group),
+        canary_moved=any(r.canary.moved for r in timed if r.canary),
+        params=dict(last.baseline.params),
+        case_params=dict(last.case.params),
+        kind=last.kind,
+        notes=tuple(dict.fromkeys(n for r in group for n in r.notes)),
+        records=tuple(r.id for r in group),
+    )
+    return row, {seed: s.value for seed, r in scored.items() if main and (s := r.score(main.name))}, (
+        main.higher_is_better if main else True
+    )

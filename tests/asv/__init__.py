@@ -1,0 +1,1 @@
+"""Benchmarks of the harness itself, run by asv (see asv.conf.json)."""
