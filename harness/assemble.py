@@ -146,7 +146,7 @@ def build_record(
         scores=_scores(finished),
         phases=phases,
         latency=_latencies(finished, samples),
-        peak_rss_bytes=max((p.peak_rss_bytes for p in phases), default=outcome.get("peak_rss_bytes")),
+        peak_rss_bytes=max([p.peak_rss_bytes for p in phases] + [outcome["peak_rss_bytes"]]) if outcome else None,
         delta_rss_bytes=max((_needed(group) for group in (own_phases, phases[: -len(own_phases) or None]) if group),
                             default=None),
         memory_limit_bytes=setting.memory_limit_bytes,

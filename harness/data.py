@@ -124,7 +124,7 @@ def _load_hdf5(path: Path, key: str) -> Array:
             file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
             dataset = file[_choose(path, key.strip("/"), names, "dataset")]
             offset = dataset.id.get_offset()  # None where chunked or compressed
-            if offset is None or dataset.dtype.hasobject:
+            if offset is None or dataset.external or file.userblock_size or dataset.dtype.hasobject:
                 return np.asarray(dataset[()])
             shape, dtype = dataset.shape, dataset.dtype
         return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
@@ -135,7 +135,7 @@ def _load_hdf5(path: Path, key: str) -> Array:
 def _load_fvecs(path: Path) -> Array:
     """Rows of an int32 dimension and as many float32 (corpus-texmex.irisa.fr), little-endian."""
     size = path.stat().st_size
-    width = int(np.fromfile(path, dtype="<i4", count=1)[0]) if size >= 4 else 0  # noqa: PLR2004 - bytes of an int32
+    width = int(np.fromfile(path, dtype="<i4", count=1)[0]) if size >= 4 else 0
     if width < 1 or size % (4 * (width + 1)):
         raise DataError(f"{path}: not a whole .fvecs file: {size} bytes are no multiple of rows of dimension {width}; "
                         "copy it again")  # fmt: skip
@@ -206,7 +206,7 @@ def _first(flags: Any) -> int:
 
 
 def _checked(vectors: Array, spec: str) -> Array:
-    if vectors.ndim != 2:  # noqa: PLR2004
+    if vectors.ndim != 2:
         raise DataError(f"{spec}: has {vectors.ndim} dimensions, shape {vectors.shape}: reshape it to (n, d)")
     if vectors.dtype.kind not in "fiu":
         raise DataError(f"{spec}: holds {vectors.dtype}, not real numbers: convert it to float32")

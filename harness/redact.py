@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 __all__ = ["Identity", "current_identity", "redact", "redact_json"]
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 GENERIC_NAMES = frozenset(
     {"root", "user", "users", "admin", "runner", "ubuntu", "debian", "docker", "jovyan", "nobody", "linux", "localhost",

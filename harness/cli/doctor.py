@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Literal
 from harness.measure import canary, environment, memory
 from harness.paths import DEFAULT_RESULTS
 
-__all__ = ["Finding", "findings", "run"]
+__all__ = ["Finding", "configure", "execute", "findings", "run"]
 
 Level = Literal["ok", "warn", "bad"]
 CANARY_SECONDS = 1.0
@@ -28,6 +29,17 @@ class Finding:
     level: Level
     what: str
     sentence: str
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--json", action="store_true", help="findings for machines")
+    parser.add_argument("--results", type=Path, default=DEFAULT_RESULTS, metavar="DIR", help="whose disk to look at")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Print the findings; exit code 1 if any is bad."""
+    return run(options.json, options.results)
 
 
 def run(json: bool = False, results: Path = DEFAULT_RESULTS) -> int:

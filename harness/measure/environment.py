@@ -92,7 +92,7 @@ def environment_digest(environment: Mapping[str, Any]) -> str:
 def fingerprint(environment: Mapping[str, Any]) -> str:
     """Digest of what decides whether costs compare and whether a cell is done *here*: the machine, not its software.
 
-    CPU model, architecture, usable cores, memory to the GiB (kernels differ in what they keep), OS family and GPU names.
+    CPU model, architecture, usable cores, memory to the GiB (kernels keep differing parts), OS family, GPU names.
     """
     memory = environment.get("memory_bytes")
     limit = environment.get("memory_limit_bytes")

@@ -9,21 +9,29 @@ from __future__ import annotations
 import importlib
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["EventTimer", "GpuMemory", "available", "device_name", "driver_bytes", "memory", "reset_peak", "synchronize"]
+__all__ = [
+    "EventTimer",
+    "GpuMemory",
+    "available",
+    "device_name",
+    "driver_bytes",
+    "memory",
+    "peak",
+    "reset_peak",
+    "synchronize",
+]
 
 
 @dataclass(frozen=True)
 class GpuMemory:
-    """Bytes on one device since the last `reset_peak`; `driver` is the figure of now (drivers keep no peak)."""
+    """Bytes on one device since the last `reset_peak`; `driver_bytes` is of now (drivers keep no peak)."""
 
-    allocated_peak: int
-    reserved_peak: int
-    driver: int | None
+    allocated_peak_bytes: int
+    reserved_peak_bytes: int
+    driver_bytes: int | None
 
 
 def _torch() -> Any:
@@ -68,6 +76,12 @@ def memory(device: int = 0) -> GpuMemory | None:
     return GpuMemory(
         int(cuda.max_memory_allocated(device)), int(cuda.max_memory_reserved(device)), driver_bytes(os.getpid())
     )
+
+
+def peak() -> dict[str, int | None] | None:
+    """`memory()` of the first device as JSON."""
+    now = memory()
+    return None if now is None else asdict(now)
 
 
 def driver_bytes(pid: int) -> int | None:
@@ -135,14 +149,15 @@ class EventTimer:
         self._device = device
         self._pairs: list[tuple[Any, Any]] = []
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Time what is put on the current stream inside."""
-        start, end = (self._cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        yield
-        end.record()
-        self._pairs.append((start, end))
+    def start(self) -> None:
+        """Before a call. Both events are made here, so that `stop` does nothing but record."""
+        pair = (self._cuda.Event(enable_timing=True), self._cuda.Event(enable_timing=True))
+        self._pairs.append(pair)
+        pair[0].record()
+
+    def stop(self) -> None:
+        """After the call that `start` announced."""
+        self._pairs[-1][1].record()
 
     def finish(self) -> list[int]:
         """Nanoseconds of each call, in order, after one wait for the whole device. Forgets them."""

@@ -125,7 +125,7 @@ def _children_by_parent() -> dict[int, list[int]]:
     for pid in sorted(entries):
         # Ended in between: no entry.
         with suppress(OSError, ValueError, IndexError):
-            # The name in parentheses may itself hold spaces and parentheses; the parent's pid is the second field after.
+            # The name may itself hold spaces and parentheses; the parent's pid is the second field after it.
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
             children.setdefault(int(fields[1]), []).append(pid)
     return children
@@ -154,7 +154,7 @@ def cpu_ns(pid: int) -> int | None:
 def populate_file_mappings(max_bytes: int) -> int:
     """Fault in what this process has mapped from files (libraries, memory-mapped input), at most `max_bytes` of it.
 
-    Otherwise the first calls of a measured phase fault these pages one by one, and the peak counts them as the method's.
+    Otherwise the first calls of a measured phase fault these pages one by one, and its peak counts them.
     Small mappings first; a mapping that no longer fits is left out whole. Returns the bytes now resident.
     """
     try:

@@ -107,6 +107,8 @@ def _run_child(place: Path, spec: dict[str, Any]) -> dict[str, Any]:
         os.set_blocking(fd, False)
     phases, tail = _Phases(pid), _Tail()
     ended_by, status = _watch(pid, spec, phases, tail, marks_read, ack_write, out_read)
+    open_phase = phases.open["name"] if phases.open else None
+    phases.end()  # the one in which it died keeps its base and what was sampled of its peak
     outcome = {
         "wall_ns": time.perf_counter_ns() - started,
         "cpu_ns": _cpu_of_children(),
@@ -116,7 +118,7 @@ def _run_child(place: Path, spec: dict[str, Any]) -> dict[str, Any]:
         "peak_rss_bytes": max([phases.peak_rss, *(p["peak_rss_bytes"] for p in phases.done)]),
         "memory_watch": f"watcher of the process tree's resident memory, every {POLL_S * 1000:.0f} ms",
         "kernel_oom_kills": _kernel_oom_kills() - oom_kills,
-        "open_phase": phases.open["name"] if phases.open else None,
+        "open_phase": open_phase,
         "phases": phases.done,
     }
     _drain(out_read, tail)

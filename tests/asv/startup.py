@@ -54,12 +54,13 @@ class PerCell:
 
     def setup(self) -> None:
         from harness.plan import Cell
-        from harness.registry import BaselineSpec, TaskSpec, baselines, tasks
+        from harness.registry import load_registry
 
-        task: TaskSpec = next(iter(tasks()))
-        row: BaselineSpec = next(iter(baselines(task)))
+        registry = load_registry()
+        task = registry.select_tasks("limit")[0]
+        row = registry.rows(task)[0]
         self.cell = Cell(task, task.cases[0], row, 0, "cpu", 1)
-        frame = '  File "/home/somebody/work/baselines/limit/retrieval/method.py", line 12, in index\n    raise ValueError\n'
+        frame = '  File "/home/somebody/baselines/limit/retrieval/method.py", line 12, in index\n    raise ValueError\n'
         self.traceback = frame * 20
 
     def time_key(self) -> None:

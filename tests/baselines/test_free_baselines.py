@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from harness.baselines.limit.free.free_embedding import Adam, FreeEmbedding, InfoNCE, Projection
 from harness.baselines.limit.free.moment_curve import MomentCurve
@@ -20,6 +21,13 @@ from harness.task import Case, Context, Unsupported
 from harness.tasks.limit.free import TIE, FreeEmbedder, all_pairs, smallest_margin
 from harness.tasks.limit.free.published import published_critical_n
 from harness.tasks.limit.free.task import HIGH, Free
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """As in a cell; on a busy machine a second thread slows products of this size down many times over."""
+    with threadpool_limits(1):
+        yield
 
 
 class PlainMeter:
@@ -61,7 +69,8 @@ def plain_loss(vectors: NDArray[np.float64], n: int, temperature: float) -> floa
 
 def unit_vectors(n: int, d: int, seed: int) -> NDArray[np.float32]:
     vectors = np.random.default_rng(seed).standard_normal((d, n * (n - 1) // 2 + n)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=0)
+    vectors /= np.linalg.norm(vectors, axis=0)
+    return vectors
 
 
 problems = given(

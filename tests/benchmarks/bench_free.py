@@ -63,10 +63,10 @@ def main() -> None:
             found.append(int(scored.values["critical_n"]))
             attempts.append(int(scored.values["probes"]))
         total += sum(searching)
+        seeds, middle = " ".join(map(str, found)), statistics.median
         print(
-            f"{d:3}  {published_critical_n(d) or '-':>9}  {statistics.median(found):6g}  {' '.join(map(str, found)):22}"
-            f"  {statistics.median(attempts):8g}  {statistics.median(searching):21.2f}  {statistics.median(judging):11.3f}"
-            f"  {sum(searching):9.1f}",
+            f"{d:3}  {published_critical_n(d) or '-':>9}  {middle(found):6g}  {seeds:22}  {middle(attempts):8g}"
+            f"  {middle(searching):21.2f}  {middle(judging):11.3f}  {sum(searching):9.1f}",
             flush=True,
         )
     print(f"all searches: {total:.1f} CPU s")

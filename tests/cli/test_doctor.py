@@ -98,5 +98,14 @@ def test_an_unreadable_machine_is_still_judged(monkeypatch: pytest.MonkeyPatch) 
         ["cores_usable", "cores_logical", "affinity", "governor", "turbo", "cpu_quota", "memory_limit_bytes",
          "memory_bytes", "variables", "gpus"]
     ) | {"info": {"load_average": None}}  # fmt: skip
-    monkeypatch.setattr(doctor.environment, "collect", lambda: nothing)
+    monkeypatch.setattr("harness.measure.environment.collect", lambda: nothing)
     assert len(doctor.findings()) == 14
+
+
+def test_the_command_line_reaches_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from harness.cli import main
+
+    code = main(["doctor", "--json", "--results", str(tmp_path)])
+    found = [Finding(**each) for each in json.loads(capsys.readouterr().out)]
+    assert code == (1 if any(each.level == "bad" for each in found) else 0)
+    assert len(found) == 14

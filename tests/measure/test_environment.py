@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="re
 
 MACHINE = {
     "cpu_model": "Some CPU", "machine": "x86_64", "cores_usable": 2.0, "memory_bytes": 16 << 30,
-    "memory_limit_bytes": None, "os": "Linux Debian", "gpus": [{"name": "G", "driver": "1"}], "packages": {"numpy": "1"},
-    "variables": {}, "info": {"load_average": [0, 0, 0]}, "unknown": {},
+    "memory_limit_bytes": None, "os": "Linux Debian", "gpus": [{"name": "G", "driver": "1"}],
+    "packages": {"numpy": "1"}, "variables": {}, "info": {"load_average": [0, 0, 0]}, "unknown": {},
 }  # fmt: skip
 
 

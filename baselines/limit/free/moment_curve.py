@@ -26,7 +26,9 @@ class MomentCurve(FreeEmbedder):
 
     def fit(self, n: int, d: int) -> Vectors:
         if d != 4:
-            raise Unsupported(f"the construction lives in d = 4 (zeros could fill up d = {d}, and would show nothing new)")
+            raise Unsupported(
+                f"the construction lives in d = 4 (zeros could fill up d = {d}, and would show nothing new)"
+            )
         queries, documents = moment_curve(n)
         return Vectors(_stored(queries, self.dtype), _stored(documents, self.dtype))
 

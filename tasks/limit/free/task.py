@@ -23,8 +23,8 @@ LOW = 3
 HIGH = 1000
 """The search's highest n (499,500 queries, judged in half a second): well beyond what optimisers reach here."""
 SWEEP = 4
-"""After the bisection every n from 4 below the largest solved one to 5 above it is tried as well, as in the authors' code,
-since success is not monotone in n: it depends on the start. Unlike there, the sweep follows if it finds a larger n."""
+"""After the bisection, every n from 4 below the largest solved one to 5 above it is tried as well, as in the authors'
+code, since success is not monotone in n: it depends on the start. Unlike theirs, the sweep moves on with a larger n."""
 UNIT = 0.01
 """How far a vector's length may lie from 1: enough for 8-bit mantissas, too little to be of use."""
 
@@ -100,11 +100,13 @@ class Free(Task[FreeEmbedder]):
         d = int(draw.truth["d"])
         margins: dict[int, float] = {}
         for n, claimed in _attempts(answer):
-            vectors = Vectors(_part(answer, n, "queries"), _part(answer, n, "documents"))
+            vectors = Vectors(_array(answer, _name(n, "queries")), _array(answer, _name(n, "documents")))
             margin = smallest_margin(*_checked(vectors, n, d))
             if (margin > TIE) != claimed:
                 says = "solved" if claimed else "not solved"
-                raise InvalidAnswer(f"the attempt at n = {n} is claimed {says}, but its smallest margin is {margin:.3g}")
+                raise InvalidAnswer(
+                    f"the attempt at n = {n} is claimed {says}, but its smallest margin is {margin:.3g}"
+                )
             margins[n] = margin
         solved = sorted(n for n, margin in margins.items() if margin > TIE)
         critical = solved[-1] if solved else LOW - 1
@@ -150,8 +152,8 @@ def _name(n: int, part: str) -> str:
 
 
 def _attempts(answer: Answer) -> list[tuple[int, bool]]:
-    attempts = answer.get("attempts")
-    if attempts is None or attempts.ndim != 2 or attempts.shape[1] != 2 or attempts.dtype.kind not in "iu":
+    attempts = _array(answer, "attempts")
+    if attempts.ndim != 2 or attempts.shape[1] != 2 or attempts.dtype.kind not in "iu":
         raise InvalidAnswer("the answer needs `attempts`, whole numbers of shape (p, 2): n and whether it was solved")
     pairs = [(int(n), bool(claimed)) for n, claimed in attempts]
     tried = [n for n, _ in pairs]
@@ -160,11 +162,14 @@ def _attempts(answer: Answer) -> list[tuple[int, bool]]:
     return pairs
 
 
-def _part(answer: Answer, n: int, part: str) -> NDArray[Any]:
-    try:
-        return answer[_name(n, part)]
-    except KeyError:
-        raise InvalidAnswer(f"the attempt at n = {n} comes without its {part} ({_name(n, part)!r})") from None
+def _array(answer: Answer, name: str) -> NDArray[Any]:
+    value: object = answer.get(name)
+    if not isinstance(value, np.ndarray):  # an answer is read from files, which may hold anything
+        what = "is missing" if value is None else f"is a {type(value).__name__}"
+        raise InvalidAnswer(
+            f"the array {name!r} {what}; the answer needs `attempts` and, for each n, vectors of both kinds"
+        )
+    return value
 
 
 def _checked(vectors: Vectors, n: int, d: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -177,7 +182,9 @@ def _checked(vectors: Vectors, n: int, d: int) -> tuple[NDArray[Any], NDArray[An
         lengths = np.sqrt(np.einsum("ij,ij->i", array, array, dtype=np.float64))
         wrong = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT))  # NaN and infinity fall in here as well
         if len(wrong):
-            raise InvalidAnswer(f"n = {n}: {part} must be unit vectors; row {wrong[0]} has length {lengths[wrong[0]]:g}")
+            raise InvalidAnswer(
+                f"n = {n}: {part} must be unit vectors; row {wrong[0]} has length {lengths[wrong[0]]:g}"
+            )
     return queries, documents
 
 
@@ -188,7 +195,8 @@ def _notes(d: int, solved: Sequence[int], missed: Sequence[int], answer: Answer)
         notes.append(f"critical n is {LOW - 1} because two documents leave nothing else to return")
     elif solved[-1] == HIGH:
         notes.append(f"solved at the search's bound: critical n is at least {HIGH}")
-    notes += [f"the method had no answer for n = {int(n)}, which ended the search" for n in answer.get("refused", ())]
+    refused = _array(answer, "refused").ravel().tolist()
+    notes += [f"the method had no answer for n = {n}, which ended the search" for n in refused[:1]]
     if (published := published_critical_n(d)) is not None:
         notes.append(f"published critical n at d = {d}: {published} (free embeddings, one seed)")
     return notes

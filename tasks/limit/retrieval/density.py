@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-
 from harness.tasks.limit.retrieval.corpus import Corpus
+from numpy.typing import NDArray
 
 
 class Density(NamedTuple):
@@ -26,7 +25,7 @@ class Density(NamedTuple):
 def density(corpus: Corpus) -> Density:
     """Both figures, in time and memory proportional to the pairs of queries that share a document."""
     n_queries = len(corpus.queries)
-    if n_queries < 2:  # noqa: PLR2004 - a pair
+    if n_queries < 2:
         return Density(0.0, 0.0)
     n_relevant = np.diff(corpus.relevant_indptr)
     pairs, shared = _sharing_pairs(corpus, n_relevant)

@@ -14,17 +14,16 @@ from itertools import combinations, islice
 from math import comb
 
 import numpy as np
-from numpy.typing import NDArray
-
 from harness.tasks.limit.retrieval import words
 from harness.tasks.limit.retrieval.corpus import Corpus
 from harness.tasks.limit.retrieval.stream import Stream
+from numpy.typing import NDArray
 
 Assignment = NDArray[np.int64]
 """(n_queries, k) people who like each query's attribute, numbered before they have names."""
 
 
-def generate(  # noqa: PLR0913 - the parameters of the construction
+def generate(
     documents: int, pattern: str, seed: int, *, queries: int = 1000, k: int = 2, attributes: int = 45
 ) -> Corpus:
     """A collection of `documents` people and `queries` queries with `k` relevant documents each.

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.errors import DataError, MissingPackage
 from harness.tasks.limit.retrieval.corpus import FILES, PINNED, from_splits, read_folder, read_hub
+
+from harness.errors import DataError, MissingPackage
 
 DOCUMENTS = [
     {"_id": "b", "title": "", "text": " Bea likes Tea. "},
@@ -108,12 +109,12 @@ GOOD = json.dumps(A).encode() + b"\n"
         (raw("corpus.jsonl", b""), r"no documents.*at least one row"),
         (raw("queries.jsonl", b"\n\n"), r"no queries.*at least one row"),
         (raw("qrels.jsonl", b""), r"no judgments.*at least one row"),
-        (raw("corpus.jsonl", GOOD + b'{"_id": "x", "text": \n'), r"corpus\.jsonl, line 2: not JSON.*one JSON object per"),
+        (raw("corpus.jsonl", GOOD + b'{"_id": "x", "text": \n'), r"corpus\.jsonl, line 2: not JSON.*one JSON object"),
         (raw("corpus.jsonl", GOOD + b"[1]\n"), r"corpus\.jsonl, line 2: holds a JSON list"),
         (raw("corpus.jsonl", GOOD + "Café".encode("latin-1")), r"corpus\.jsonl, line 2: byte 4 is not UTF-8.*iconv"),
         (raw("corpus.jsonl", GOOD.decode().encode("utf-16")), r"corpus\.jsonl, line 1: byte 1 is not UTF-8"),
         (raw("corpus.jsonl", b"[" * 100_000), r"corpus\.jsonl, line 1: not usable JSON"),
-        (raw("qrels.jsonl", b'{"query-id": "q1", "corpus-id": "a", "score": NaN}'), r"line 1: 'score' must be a finite"),
+        (raw("qrels.jsonl", b'{"query-id": "q1", "corpus-id": "a", "score": NaN}'), r"'score' must be a finite number"),
         (bad(corpus=[{"_id": "x"}]), r"corpus\.jsonl, line 1: the field 'text' is missing \(present: '_id'\): add it"),
         (bad(corpus=[{"text": "x"}]), r"line 1: the field '_id' is missing"),
         (bad(corpus=[A, {"_id": 7, "text": "x"}]), r"line 2: '_id' must be text, got int 7: put it in double quotes"),
@@ -125,7 +126,7 @@ GOOD = json.dumps(A).encode() + b"\n"
         (bad(corpus=[A, {"_id": "x", "text": "\ud800"}]), r"line 2: 'text' holds half of a surrogate pair"),
         (bad(queries=[{"_id": "q1", "text": ""}]), r"queries\.jsonl, line 1: 'text' is empty"),
         (bad(queries=[QUERIES[0], QUERIES[0]]), r"queries\.jsonl, line 2: the id 'q2' is already at"),
-        (bad(qrels=[{**QRELS[0], "corpus-id": "zz"}]), r"qrels\.jsonl, line 1: names an unknown document 'zz': add it to"),
+        (bad(qrels=[{**QRELS[0], "corpus-id": "zz"}]), r"qrels\.jsonl, line 1: names an unknown document 'zz': add"),
         (bad(qrels=[{**QRELS[0], "query-id": "zz"}]), r"qrels\.jsonl, line 1: names an unknown query 'zz'"),
         (bad(qrels=[QRELS[0], QRELS[0]]), r"line 2: judges document 'b' for query 'q1' a second time: keep one"),
         (bad(qrels=[{**QRELS[0], "score": "1"}]), r"'score' must be a finite number, got '1'"),
@@ -163,9 +164,10 @@ def test_a_data_set_in_the_published_layout_reads_like_the_folder(tmp_path: Path
     repository = tmp_path / "set"
     repository.mkdir()
     write(repository, [{"title": "", **row, "text": row["text"]} for row in DOCUMENTS])
+    layout = (("corpus", "corpus"), ("queries", "queries"), ("default", "test"))
     configs = "".join(
         f"- config_name: {config}\n  data_files:\n  - split: {split}\n    path: {name}\n"
-        for config, split, name in zip(("corpus", "queries", "default"), ("corpus", "queries", "test"), FILES, strict=True)
+        for (config, split), name in zip(layout, FILES, strict=True)
     )
     (repository / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
     script = (
@@ -184,7 +186,7 @@ def test_splits_are_converted_like_files_and_errors_name_the_row(tmp_path: Path)
     queries, qrels = ({"test": datasets.Dataset.from_list(rows)} for rows in (QUERIES, QRELS))
     corpus = {"corpus": datasets.Dataset.from_list([{"title": "", **row} for row in DOCUMENTS])}
     assert from_splits(corpus, queries, qrels, "me/set").digest() == read_folder(write(tmp_path)).digest()
-    broken = {"train": datasets.Dataset.from_list(QRELS), "test": datasets.Dataset.from_list([{**QRELS[0], "corpus-id": "?"}])}
+    broken = {"train": qrels["test"], "test": datasets.Dataset.from_list([{**QRELS[0], "corpus-id": "?"}])}
     with pytest.raises(DataError, match=r"me/set, default/test, row 1: names an unknown document '\?'"):
         from_splits(corpus, queries, broken, "me/set")
     with pytest.raises(DataError, match=r"me/set, queries: has the splits one, two, but 'test' is needed"):

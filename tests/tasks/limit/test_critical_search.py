@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from harness.search import Bracket, bracket, next_probe
 
 
-def run(holds: Callable[[int], bool], start: int, low: int, high: int, sweep: int = 0) -> tuple[Bracket, dict[int, bool]]:
+def run(
+    holds: Callable[[int], bool], start: int, low: int, high: int, sweep: int = 0
+) -> tuple[Bracket, dict[int, bool]]:
     """Drive the search to its end; every probe must be new and inside the range."""
     results: dict[int, bool] = {}
     while True:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from harness.registry import load_registry
 from harness.task import Case, InvalidAnswer, Scored, Unsupported
@@ -29,6 +30,13 @@ from harness.tasks.limit.free.task import HIGH, Free
 
 D4 = Case("d4", {"d": 4})
 Parts = dict[str, NDArray[Any]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """As in a cell; on a busy machine a second thread slows products of this size down many times over."""
+    with threadpool_limits(1):
+        yield
 
 
 @dataclass
@@ -229,6 +237,14 @@ def claim_nothing(answer: Parts) -> None:
     del answer["attempts"]
 
 
+def claim_in_words(answer: Parts) -> None:
+    answer["attempts"] = ["8", "solved"]  # type: ignore[assignment]
+
+
+def hand_in_a_table_of_text(answer: Parts) -> None:
+    answer["n0008.queries"] = np.full((28, 4), "0.5")
+
+
 def claim_one_n_twice(answer: Parts) -> None:
     answer["attempts"] = np.append(answer["attempts"], answer["attempts"][:1], axis=0)
 
@@ -270,8 +286,10 @@ def double_a_document(answer: Parts) -> None:
     [
         (claim_a_failure_as_solved, "claimed solved"),
         (claim_a_solution_as_failed, "claimed not solved"),
-        (claim_a_larger_n, "without its queries"),
-        (claim_nothing, "needs `attempts`"),
+        (claim_a_larger_n, "'n0500.queries' is missing"),
+        (claim_nothing, "'attempts' is missing"),
+        (claim_in_words, "'attempts' is a list"),
+        (hand_in_a_table_of_text, "floating-point"),
         (claim_one_n_twice, "each once"),
         (claim_two_documents, "from 3 to"),
         (swap_two_queries, "n = 8 is claimed solved"),
