@@ -21,6 +21,7 @@ GENERIC_NAMES = frozenset(
      "localdomain", "vm", "test", "python", "harness", "build", "ci", "home", "path", "host", "email", "secret"}
 )  # fmt: skip
 """User and host names that say nothing about anybody; as bare words they stay, or every `runner.py` would suffer."""
+MAX_PASSES = 10
 
 _SECRET_NAME = r"(?:token|secret|passw(?:or)?d|api_?key|access_?key|private_?key|credentials?)"
 _SECRET_VARIABLE = re.compile(rf"{_SECRET_NAME}(?:_id)?$", re.IGNORECASE)
@@ -40,10 +41,11 @@ _NOT_INSIDE = r"(?:(?<![\w.~>/\\#<])|(?<=[\s\"']-[IL]))"
 _PATH = re.compile(
     rf"(?P<url>\b(?!file:)[a-z][a-z0-9+.-]*://)(?:[^\s/@\"']+@)?(?P<rest>[^\s\"'<>]*)"
     rf"|(?P<quote>[\"'])(?P<quoted>(?:file:/|~)?/[^\"'\n]*)(?P=quote)"
-    rf"|(?P<bare>(?:\bfile:/*|{_NOT_INSIDE}~[\w-]*|{_NOT_INSIDE})(?:/+{_PART})+/*)"
-    rf"|(?P<windows>(?:\b[a-z]:|\\)\\(?:{_PART}\\+)*(?:{_PART})?)",
+    rf"|(?P<windows>(?:(?:\bfile:/*|(?<![\w/>]))[a-z]:|(?<![\w/>\\])\\)\\+(?:{_PART}\\+)*(?:{_PART})?)"
+    rf"|(?P<bare>(?:\bfile:/*|{_NOT_INSIDE}~[\w-]*|{_NOT_INSIDE})(?:/+{_PART})+/*)",
     re.IGNORECASE,
 )
+_NO_FOLDER = re.compile(r"|file:|[a-z]:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,15 @@ def redact(text: str, identity: Identity | None = None) -> str:
     e-mail addresses and what looks like a secret. Redacting twice changes nothing more.
     """
     who = current_identity() if identity is None else identity
+    # What is left of one find may, with its neighbours, be another: until nothing changes (twice, for honest text).
+    for _ in range(MAX_PASSES):
+        before, text = text, _pass(text, who)
+        if text == before:
+            break
+    return text
+
+
+def _pass(text: str, who: Identity) -> str:
     for secret in who.secrets:
         text = text.replace(secret, "<secret>")
     text = _SECRET_SHAPE.sub("<secret>", text)
@@ -123,7 +134,7 @@ def _without_folders(match: re.Match[str], homes: tuple[str, ...]) -> str:
     path = match["quoted"] or match["bare"] or match["windows"]
     # The full stop after a path ends a sentence more often than a file name.
     path, end = (path, "") if quote else (path.rstrip("."), path[len(path.rstrip(".")) :])
-    parts = [part for part in re.split(r"[/\\]+", path) if part and part.lower() != "file:"]
+    parts = [part for part in re.split(r"[/\\]+", path) if not _NO_FOLDER.fullmatch(part)]
     if path.rstrip("/\\") in homes or (len(parts) > 1 and parts[-2] in {"home", "Users"}):
         shown = "<home>"
     elif len(parts) < 2 and path[0] == "/":

@@ -34,10 +34,10 @@ def execute(options: argparse.Namespace) -> int:
     from harness.store import Store  # noqa: PLC0415
     from harness.table import rows_of  # noqa: PLC0415
 
+    tasks = [t.name for t in load_registry().select_tasks(options.task)] if options.task else [""]
     store = Store(options.results or default_results())
     if options.results and not store.root.is_dir():
         raise StoreError(f"{store.root} is no folder; name one that holds `records/` with --results DIR")
-    tasks = [t.name for t in load_registry().select_tasks(options.task)] if options.task else [""]
     records = []
     for task in tasks:
         found, broken = store.load(task)

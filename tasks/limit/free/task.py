@@ -80,7 +80,8 @@ class Free(Task[FreeEmbedder]):
                         raise
                     refused = [step]
                     break
-                queries, documents = _checked(vectors, step, d)
+                # Copies, since a method may use its buffers again for the next attempt.
+                queries, documents = (part.copy() for part in _checked(vectors, step, d))
                 results[step] = smallest_margin(queries, documents) > TIE
                 answer[_name(step, "queries")], answer[_name(step, "documents")] = queries, documents
         answer["attempts"] = np.array([[n, solved] for n, solved in results.items()], dtype=np.int64)
@@ -166,9 +167,8 @@ def _array(answer: Answer, name: str) -> NDArray[Any]:
     value: object = answer.get(name)
     if not isinstance(value, np.ndarray):  # an answer is read from files, which may hold anything
         what = "is missing" if value is None else f"is a {type(value).__name__}"
-        raise InvalidAnswer(
-            f"the array {name!r} {what}; the answer needs `attempts` and, for each n, vectors of both kinds"
-        )
+        needed = "`attempts`, `refused` and, for each n, `nNNNN.queries` and `nNNNN.documents`"
+        raise InvalidAnswer(f"the array {name!r} {what}; the answer needs {needed}")
     return value
 
 

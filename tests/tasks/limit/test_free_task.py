@@ -210,6 +210,18 @@ def test_every_attempt_reaches_the_judge_within_one_phase() -> None:
     assert judge(dict(answer)).values["probes"] == len(tried)
 
 
+def test_a_method_may_use_its_buffers_again() -> None:
+    class OneBuffer(FreeEmbedder):
+        buffer = np.empty((HIGH * (HIGH - 1) // 2, 4))
+
+        def fit(self, n: int, d: int) -> Vectors:
+            queries, documents = moment_curve(n) if n <= 12 else random_vectors(n, d)
+            self.buffer[: len(queries)] = queries
+            return Vectors(self.buffer[: len(queries)], documents)
+
+    assert judge(drive(OneBuffer())).values["critical_n"] == 12
+
+
 def test_a_method_that_returns_a_wrong_shape_is_told_which() -> None:
     class Transposed(FreeEmbedder):
         def fit(self, n: int, d: int) -> Vectors:
