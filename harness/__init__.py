@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> object:
     if name in ("run", "load_results"):
-        from harness import api  # noqa: PLC0415 - pandas and pydantic only when used
+        from harness import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'harness' has no attribute {name!r}")

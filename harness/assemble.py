@@ -19,7 +19,7 @@ from harness import record as rec
 from harness.plan import Cell
 from harness.redact import redact
 from harness.registry import ORACLE
-from harness.stats import latency_summary, wilson
+from harness.stats import Interval, latency_summary, t_interval, wilson
 from harness.task import Score
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Finished:
     scores: Mapping[str, float] = field(default_factory=dict)
     items: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    independent: bool = False
+    """Items are independent units: their spread gives the interval."""
     draw_digest: str = ""
     shared: tuple[Record, Samples] | None = None
     """The preparation's record and samples, charged to this cell."""
@@ -147,8 +149,9 @@ def build_record(
         phases=phases,
         latency=_latencies(finished, samples),
         peak_rss_bytes=max([p.peak_rss_bytes for p in phases] + [outcome["peak_rss_bytes"]]) if outcome else None,
-        delta_rss_bytes=max((_needed(group) for group in (own_phases, phases[: -len(own_phases) or None]) if group),
-                            default=None),
+        delta_rss_bytes=max(
+            (_needed(group) for group in (own_phases, phases[: -len(own_phases) or None]) if group), default=None
+        ),
         memory_limit_bytes=setting.memory_limit_bytes,
         memory_watch=outcome.get("memory_watch", "not run"),
         timeout_s=setting.timeout_s,
@@ -233,14 +236,31 @@ def _scores(finished: Finished) -> list[rec.ScoreValue]:
         score = declared.get(name, Score(name, bounded=False))
         items = finished.items.get(name)
         n = 0 if items is None else len(items)
-        interval = wilson(value, n) if score.bounded and n and 0 <= value <= 1 else None
+        interval = _interval(finished, score, value, items)
         values.append(
             rec.ScoreValue(
-                name=name, value=value, interval=(interval.low, interval.high) if interval else None, unit=score.unit,
-                higher_is_better=score.higher_is_better, best=score.best, main=score.main, n=n,
+                name=name,
+                value=value,
+                interval=(interval.low, interval.high) if interval else None,
+                unit=score.unit,
+                higher_is_better=score.higher_is_better,
+                best=score.best,
+                main=score.main,
+                n=n,
             )  # fmt: skip
         )
     return values
+
+
+def _interval(finished: Finished, score: Score, value: float, items: NDArray[np.float64] | None) -> Interval | None:
+    """Within one draw: Student's over independent items that differ, else Wilson's."""
+    if items is None or not len(items):
+        return None
+    spread = t_interval(items.tolist()) if finished.independent else None
+    if spread is not None and spread.low < spread.high:
+        low, high = (max(0.0, spread.low), min(1.0, spread.high)) if score.bounded else (spread.low, spread.high)
+        return spread._replace(low=low, high=high)
+    return wilson(value, len(items)) if score.bounded and 0 <= value <= 1 else None
 
 
 def _latencies(finished: Finished, samples: Samples) -> list[rec.Latency]:
@@ -257,9 +277,19 @@ def _latencies(finished: Finished, samples: Samples) -> list[rec.Latency]:
         summary = latency_summary(taken.tolist())
         found.append(
             rec.Latency(
-                name=name, cold_ns=cold, n=summary.n, median_ns=summary.median, iqr_ns=summary.iqr,
-                p90_ns=summary.p90, p95_ns=summary.p95, p99_ns=summary.p99, p999_ns=summary.p999,
-                loops=stream["loops"], warm_up_calls=stream["warm_up_calls"], stable=summary.stable, why="; ".join(summary.reasons),
+                name=name,
+                cold_ns=cold,
+                n=summary.n,
+                median_ns=summary.median,
+                iqr_ns=summary.iqr,
+                p90_ns=summary.p90,
+                p95_ns=summary.p95,
+                p99_ns=summary.p99,
+                p999_ns=summary.p999,
+                loops=stream["loops"],
+                warm_up_calls=stream["warm_up_calls"],
+                stable=summary.stable,
+                why="; ".join(summary.reasons),
                 composed=composed,
             )  # fmt: skip
         )

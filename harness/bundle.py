@@ -45,7 +45,9 @@ def write_bundle(folder: Path, values: Mapping[str, Any]) -> None:
             try:
                 manifest[name] = {"kind": "json", "value": json.loads(json.dumps(value, allow_nan=False))}
             except (TypeError, ValueError) as error:
-                raise BundleError(f"{name!r} ({type(value).__name__}) is no array, text list or JSON: {error}") from None
+                raise BundleError(
+                    f"{name!r} ({type(value).__name__}) is no array, text list or JSON: {error}"
+                ) from None
     (folder / _MANIFEST).write_text(json.dumps(manifest), "utf-8")
 
 

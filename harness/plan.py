@@ -59,8 +59,12 @@ class Cell:
 
     @property
     def label(self) -> str:
-        name = self.row.name if self.stage == "answer" else f"{self.row.path.stem if self.row.path else ''} (shared part)"
-        return f"{self.task.name} {self.case.name} {name} seed {self.seed}" + (f" #{self.repeat}" if self.repeat else "")
+        name = (
+            self.row.name if self.stage == "answer" else f"{self.row.path.stem if self.row.path else ''} (shared part)"
+        )
+        return f"{self.task.name} {self.case.name} {name} seed {self.seed}" + (
+            f" #{self.repeat}" if self.repeat else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,9 @@ def cells_of(request: Request) -> list[Cell]:
 def make_cell(task: TaskSpec, case: Case, row: BaselineSpec, seed: int, request: Request) -> Cell:
     """The cell of one row on one case; what is known to be impossible is marked."""
     device = _device(row, request.device)
-    cell = Cell(task, case, row, seed, device or request.device, request.threads, blocked=_blocked(row, device, request))
+    cell = Cell(
+        task, case, row, seed, device or request.device, request.threads, blocked=_blocked(row, device, request)
+    )
     if row.shared:
         params = {k: v for k, v in row.params.items() if k not in row.shared}
         cell = replace(cell, needs=replace(cell, row=replace(row, params=params), stage="prepare"))
@@ -145,7 +151,9 @@ def interleave(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def _cases(task: TaskSpec, request: Request) -> list[Case]:
-    declared = list((request.data_cases or {}).get(task.name, ())) if request.data_cases is not None else list(task.cases)
+    declared = (
+        list((request.data_cases or {}).get(task.name, ())) if request.data_cases is not None else list(task.cases)
+    )
     if not request.case_glob:
         return declared
     matching = [c for c in declared if fnmatch.fnmatchcase(c.name, request.case_glob)]
@@ -157,6 +165,8 @@ def _cases(task: TaskSpec, request: Request) -> list[Case]:
 
 def _takes_part(case: Case, row: BaselineSpec, scale: Scale, own_data: bool) -> bool:
     if case.only and case.only not in row.cases:
+        return False
+    if not own_data and not any(fnmatch.fnmatchcase(case.name, pattern) for pattern in row.takes):
         return False
     smallest = case.heavy if row.cost == "heavy" else case.light
     return own_data or (smallest is not None and SCALES.index(smallest) <= SCALES.index(scale))
@@ -212,7 +222,7 @@ def _major_versions(modules: Iterable[str]) -> dict[str, str]:
 
 
 def _version(module: str) -> str:
-    from importlib import metadata  # noqa: PLC0415 - 50 ms that `list` and `--help` do not pay
+    from importlib import metadata
 
     try:
         return metadata.version(module)
@@ -222,7 +232,7 @@ def _version(module: str) -> str:
 
 
 def _distributions() -> Mapping[str, list[str]]:
-    from importlib import metadata  # noqa: PLC0415
+    from importlib import metadata
 
     if not hasattr(_distributions, "cache"):
         _distributions.cache = metadata.packages_distributions()  # type: ignore[attr-defined]
@@ -235,7 +245,7 @@ def _digest(value: object) -> str:
 
 def parse_seeds(text: str) -> list[int]:
     """`5` -> five seeds 0..4; `7,8` -> those; `fresh` -> one secret 128-bit draw. Raises UsageError."""
-    import secrets  # noqa: PLC0415
+    import secrets
 
     if text == "fresh":
         return [secrets.randbits(128)]
@@ -246,7 +256,9 @@ def parse_seeds(text: str) -> list[int]:
     except ValueError:
         raise UsageError(f"--seeds {text!r} is no number; write --seeds 5, --seeds 7,8 or --seeds fresh") from None
     if count < 1:
-        raise UsageError(f"--seeds {count} asks for no draw at all; write --seeds 1 or more, or --seeds 0, for seed 0 alone")
+        raise UsageError(
+            f"--seeds {count} asks for no draw at all; write --seeds 1 or more, or --seeds 0, for seed 0 alone"
+        )
     return list(range(count))
 
 

@@ -22,7 +22,18 @@ from harness.task import Baseline, Case, Scalar, Score, Task
 ORACLE = "oracle"
 """The control that the judge answers itself, from the truth."""
 _CALLS = {"Case": Case, "Score": Score}
-_DECLARATIONS = ("version", "requires", "extra", "cost", "devices", "deterministic", "shared", "cases", "prefix")
+_DECLARATIONS = (
+    "version",
+    "requires",
+    "extra",
+    "cost",
+    "devices",
+    "deterministic",
+    "shared",
+    "cases",
+    "takes",
+    "prefix",
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ class BaselineSpec:
     deterministic: bool = True
     shared: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ("*",)
     prefix: str = ""
     summary: str = ""
     source_digest: str = ""
@@ -121,9 +133,7 @@ class Registry:
                     chosen[row.task].append(row)
         return chosen
 
-    def _resolve(
-        self, name: str, tasks: list[TaskSpec], rows: Mapping[str, list[BaselineSpec]]
-    ) -> list[BaselineSpec]:
+    def _resolve(self, name: str, tasks: list[TaskSpec], rows: Mapping[str, list[BaselineSpec]]) -> list[BaselineSpec]:
         if name.endswith(".py"):
             found = [row for row in read_baseline_file(Path(name), self.tasks) if row.task in rows]
             if not found:
@@ -148,7 +158,7 @@ class Registry:
 
 def replace_params(spec: BaselineSpec, name: str, params: Mapping[str, Scalar]) -> BaselineSpec:
     """The same method under another row name, with some parameters changed."""
-    from dataclasses import replace  # noqa: PLC0415 - keeps the start light
+    from dataclasses import replace
 
     return replace(spec, name=name, params={**spec.params, **params})
 
@@ -296,7 +306,9 @@ def _parse(path: Path, kind: str) -> ast.Module:
     try:
         return ast.parse(path.read_bytes(), filename=str(path))
     except FileNotFoundError:
-        raise UsageError(f"{path}: no such {kind} file; `harness list {kind}s` shows those that are installed") from None
+        raise UsageError(
+            f"{path}: no such {kind} file; `harness list {kind}s` shows those that are installed"
+        ) from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except SyntaxError as error:

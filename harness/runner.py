@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import signal
@@ -26,10 +25,11 @@ from harness.assemble import Finished, Samples, Setting
 from harness.errors import UsageError
 from harness.executors.local import JudgeClient, JudgeError, LocalExecutor
 from harness.measure import canary as canaries
-from harness.measure import environment, memory
+from harness.measure import environment
 from harness.plan import Cell, Request, cells_of, expand_repeats, make_cell
 from harness.registry import ORACLE, BaselineSpec, TaskSpec
 from harness.store import Store, sidecar_of
+from harness.table import outcome_of
 from harness.task import Case
 
 if TYPE_CHECKING:
@@ -166,7 +166,9 @@ class Runner:
             return
         for event in self._executor.wait(None):
             if event["event"] == "server-lost":
-                for folder in [f for f, (c, _, _) in self._running.items() if self._preload(c) == tuple(event["preload"])]:
+                for folder in [
+                    f for f, (c, _, _) in self._running.items() if self._preload(c) == tuple(event["preload"])
+                ]:
                     self._end(folder)
             elif event["event"] in ("done", "lost") and event["cell"] in self._running:
                 self._end(event["cell"])
@@ -292,14 +294,16 @@ class Runner:
         for task in {c.task.name for c in cells}:
             for path in self.store.paths(task):
                 by_prefix.setdefault(path.stem.partition("-")[0], []).append(path)
-        from harness.store import BrokenRecord, read_record  # noqa: PLC0415
+        from harness.store import BrokenRecord, read_record
 
         for key in wanted - set(self._known):
             self._known[key] = []
             for path in by_prefix.get(key[:16], ()):
                 record = read_record(path)
                 if isinstance(record, BrokenRecord):
-                    self.reporter.note(f"{path} holds no valid record ({record.reason}); `harness results clean` moves it away")
+                    self.reporter.note(
+                        f"{path} holds no valid record ({record.reason}); `harness results clean` moves it away"
+                    )
                 elif record.key == key and record.provenance.fingerprint == self._fingerprint:
                     self._known[key].append(record)
 
@@ -353,12 +357,14 @@ class Runner:
             for row in self._request.rows.get(task.name, ()):
                 scored = [r for r in seen if r.task.name == task.name and r.baseline.name == row.name and r.kind != "prepare"
                           and r.repeat == 0]  # fmt: skip
-                outcomes = [_outcome(r, task) for r in scored]
+                outcomes = [asdict(outcome_of(r, task)) for r in scored]
                 if not outcomes:
                     continue
                 reply = self.judge.ask({"op": "refine", "task": _named(task), "outcomes": outcomes})
                 for case in (Case(**c) for c in reply["cases"]):
-                    seeds = sorted({r.seed for r in scored if r.case.name.partition("-")[0] == case.name.partition("-")[0]})
+                    seeds = sorted(
+                        {r.seed for r in scored if r.case.name.partition("-")[0] == case.name.partition("-")[0]}
+                    )
                     more += [make_cell(task, case, row, seed, self._request) for seed in seeds]
         return expand_repeats(more)
 
@@ -434,15 +440,9 @@ def read_samples(path: Path) -> Samples:
 def _take_scores(finished: Finished, reply: Mapping[str, Any], items: Path) -> None:
     finished.scores = reply["values"]
     finished.notes += reply["notes"]
+    finished.independent = reply["independent"]
     with np.load(items, allow_pickle=False) as arrays:
         finished.items = {name: arrays[name] for name in arrays.files}
-
-
-def _outcome(record: Record, task: TaskSpec) -> dict[str, Any]:
-    declared = next((c for c in task.cases if c.name == record.case.name), Case(record.case.name))
-    case = replace(declared, params=record.case.params)
-    return {"case": asdict(case), "seed": record.seed, "status": record.status,
-            "values": {s.name: s.value for s in record.scores}}  # fmt: skip
 
 
 def _named(task: TaskSpec) -> dict[str, str]:

@@ -106,15 +106,17 @@ class Store:
         found = [p for p in self.paths() if p.stem.startswith(Path(name).stem)]
         if len(found) != 1:
             kind = "no record" if not found else f"{len(found)} records"
-            raise StoreError(f"{kind} under {self.root} begin with {name!r}; `harness show --format json` lists their ids")
+            raise StoreError(
+                f"{kind} under {self.root} begin with {name!r}; `harness show --format json` lists their ids"
+            )
         return found[0]
 
 
 def read_record(path: Path) -> Record | BrokenRecord:
     """The record in a file, or why there is none."""
-    from pydantic import ValidationError  # noqa: PLC0415 - pydantic only when records are read
+    from pydantic import ValidationError
 
-    from harness.record import Record  # noqa: PLC0415
+    from harness.record import Record
 
     try:
         return Record.model_validate_json(path.read_bytes())
@@ -158,7 +160,9 @@ def _explain(error: OSError, root: Path) -> StoreError:
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return StoreError(f"{root} is a file, or lies under one; name a folder with --results DIR")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StoreError(f"{root} cannot be written ({error.strerror}); make it writable or name another --results DIR")
+        return StoreError(
+            f"{root} cannot be written ({error.strerror}); make it writable or name another --results DIR"
+        )
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             f"no space left for {root}; free some (`harness results clean`, `harness results path` shows sizes) and "

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.stats import interval_over_draws, latency_interval, quantile_gate, rank_sets
+from harness.task import Baseline, BreakingPoint, Case, Outcome, Task
 
 if TYPE_CHECKING:
     from harness.record import Record
+    from harness.registry import TaskSpec
 
 _LATENCY_STREAMS = ("query",)
 
@@ -81,7 +84,9 @@ def rows_of(records: Iterable[Record], samples_of: SamplesOf = _no_samples) -> l
     groups: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in kept:
         if record.task.version == newest[record.task.name]:
-            groups.setdefault((record.task.name, record.case.name, record.baseline.name, record.device), []).append(record)
+            groups.setdefault((record.task.name, record.case.name, record.baseline.name, record.device), []).append(
+                record
+            )
     rows = [_row(group, samples_of) for group in groups.values()]
     by_case: dict[tuple[str, str], list[tuple[Row, dict[int, float], bool]]] = {}
     for row, per_draw, up in rows:
@@ -98,12 +103,34 @@ def rows_of(records: Iterable[Record], samples_of: SamplesOf = _no_samples) -> l
     return sorted(out, key=_order)
 
 
+def outcome_of(record: Record, task: TaskSpec) -> Outcome:
+    """A record as the task's searches see it."""
+    declared = next((c for c in task.cases if c.name == record.case.name), Case(record.case.name))
+    return Outcome(
+        replace(declared, params=record.case.params), record.seed, record.status,
+        {s.name: s.value for s in record.scores}, {s.name: s.interval for s in record.scores},
+    )  # fmt: skip
+
+
+def breaking_points(records: Iterable[Record], tasks: Mapping[str, TaskSpec]) -> list[tuple[str, str, BreakingPoint]]:
+    """(task, baseline, limit) for every row whose records show one. Imports the tasks' modules (not the baselines')."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        spec = tasks.get(record.task.name)
+        if spec and record.task.version == spec.version and record.kind != "prepare" and record.repeat == 0:
+            groups.setdefault((record.task.name, record.baseline.name), []).append(record)
+    found = []
+    for (name, baseline), group in sorted(groups.items()):
+        spec = tasks[name]
+        task: Task[Baseline] = getattr(importlib.import_module(spec.module), spec.class_name)()
+        found += [(name, baseline, point) for point in task.breaking_points([outcome_of(r, spec) for r in group])]
+    return found
+
+
 def _order(row: Row) -> tuple[str, Any, bool, float, str]:
     size = row.case_params.get("documents") or row.case_params.get("n") or row.case_params.get("d") or 0
     worth = row.score if row.score is not None else float("-inf")
     return row.task, (size, row.case), row.score is None, -worth, row.baseline
-
-
 
 
 def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int, float], bool]:
@@ -160,7 +187,9 @@ def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int,
         peak_rss_bytes=max((r.peak_rss_bytes for r in timed if r.peak_rss_bytes), default=None),
         delta_rss_bytes=max((r.delta_rss_bytes for r in timed if r.delta_rss_bytes is not None), default=None),
         gpu_peak_bytes=max(gpu, default=None),
-        cost_s=statistics.median(r.cost.wall_s for r in group if r.repeat == 0) if any(r.repeat == 0 for r in group) else None,
+        cost_s=statistics.median(r.cost.wall_s for r in group if r.repeat == 0)
+        if any(r.repeat == 0 for r in group)
+        else None,
         device=last.device,
         failures=sum(r.status != "ok" for r in group),
         canary_moved=any(r.canary.moved for r in timed if r.canary),
@@ -170,6 +199,8 @@ def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int,
         notes=tuple(dict.fromkeys(n for r in group for n in r.notes)),
         records=tuple(r.id for r in group),
     )
-    return row, {seed: s.value for seed, r in scored.items() if main and (s := r.score(main.name))}, (
-        main.higher_is_better if main else True
+    return (
+        row,
+        {seed: s.value for seed, r in scored.items() if main and (s := r.score(main.name))},
+        (main.higher_is_better if main else True),
     )

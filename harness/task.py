@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "Answer", "Baseline", "Case", "Context", "Cost", "Draw", "InvalidAnswer", "Meter", "MissingPackage", "Outcome",
+    "Answer", "Baseline", "BreakingPoint", "Case", "Context", "Cost", "Draw", "InvalidAnswer", "Meter", "MissingPackage", "Outcome",
     "Question", "Scalar", "Scale", "Score", "Scored", "Task", "Unsupported",
 ]  # fmt: skip
 
@@ -88,16 +88,32 @@ class Scored:
     values: Mapping[str, float]
     items: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    independent: bool = False
+    """The items are independent units (draws, training seeds), not queries that share documents."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `Task.refine` sees of a finished cell: enough to choose the next case, nothing else."""
+    """What `Task.refine` and `Task.breaking_points` see of a finished cell, and nothing else."""
 
     case: Case
     seed: int
     status: str
     values: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BreakingPoint:
+    """A limit of one row: `text` is how it is shown, `<` or `>` where it could not be bracketed (`value` None)."""
+
+    name: str
+    text: str
+    value: float | None
+    interval: tuple[float | None, float | None] = (None, None)
+    """95 %; None at an end that the search did not reach."""
+    beside: str = ""
+    """What others found, with the source."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +147,8 @@ class Baseline:
     these share one preparation, and each is charged its full cost."""
     cases: ClassVar[tuple[str, ...]] = ()
     """Groups of cases (`Case.only`) that this method takes part in besides the general ones."""
+    takes: ClassVar[tuple[str, ...]] = ("*",)
+    """Patterns of the case names that the method is made for; at others it does not run at all."""
     prefix: ClassVar[str] = ""
     """If set, `--baseline PREFIX:VALUE` makes a row of this method with its parameter `model` set to VALUE."""
 
@@ -204,6 +222,10 @@ class Task(Generic[BaselineT]):
 
     def refine(self, outcomes: Sequence[Outcome]) -> Iterable[Case]:
         """Further cases that the search for a breaking point needs, given one row's outcomes so far."""
+        return ()
+
+    def breaking_points(self, outcomes: Sequence[Outcome]) -> Iterable[BreakingPoint]:
+        """The limits that one row's outcomes show. Pure: also used on records of other machines."""
         return ()
 
     def data_cases(self, path: str) -> Iterable[Case]:

@@ -6,7 +6,7 @@ import os
 import re
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from harness import redact as module
@@ -71,6 +71,8 @@ def test_of_an_absolute_path_only_the_last_component_is_left(components: list[st
 
 
 @given(st.lists(st.one_of(parts, st.sampled_from(["/", " ", "~", ":", '"', "=", "@", "\n", "jane", "token", "\\"]))))
+@example(["A:\\", "\\"])
+@example(["file://", "file://", "/home/"])
 def test_redacting_twice_changes_nothing_more(pieces: list[str]) -> None:
     once = redact("".join(pieces), JANE)
     assert redact(once, JANE) == once

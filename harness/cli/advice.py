@@ -37,7 +37,9 @@ def _sentence(members: Sequence[Row]) -> str:
                 f"(lower bound {sure.interval[0]:.3f}); take that one.")  # type: ignore[index]  # fmt: skip
     top = max(members, key=lambda r: r.score or 0.0)
     enough = next(r for r in members if _overlaps(r, top))
-    reached = f"no dimension of {name} reaches {score} of {GOAL} for sure: {top.params['dimension']} has {top.score:.3f}"
+    reached = (
+        f"no dimension of {name} reaches {score} of {GOAL} for sure: {top.params['dimension']} has {top.score:.3f}"
+    )
     if enough is top:
         return f"{reached}; every smaller one is worse, so take it, or a method of another kind."
     return f"{reached}; {enough.params['dimension']} ({enough.score:.3f}) cannot be told from it here and is smaller."

@@ -83,7 +83,7 @@ class Bar(Lines):
 
     def __init__(self) -> None:
         super().__init__()
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self.progress = Progress(
             TextColumn("{task.completed}/{task.total} done"), BarColumn(), TextColumn("{task.fields[failed]} not ok"),

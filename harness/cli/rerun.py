@@ -13,18 +13,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("record", help="a record's file, its id, or the beginning of its id")
     parser.add_argument("--results", default=str(paths.DEFAULT_RESULTS), metavar="DIR",
         help=f"where the record is looked for and the new one written (default: {paths.DEFAULT_RESULTS})")  # fmt: skip
-    parser.add_argument("--baseline", default="", metavar="PATH.py", help="the file of a baseline that is not installed")
+    parser.add_argument(
+        "--baseline", default="", metavar="PATH.py", help="the file of a baseline that is not installed"
+    )
     parser.add_argument("--data", default="", metavar="PATH", help="the data of a record that was made with --data")
     parser.add_argument("--json", action="store_true")
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run the record's cell again, and say whether the scores are the same."""
-    from harness.api import load_record, make_run  # noqa: PLC0415
-    from harness.cli import progress  # noqa: PLC0415
-    from harness.errors import UsageError  # noqa: PLC0415
-    from harness.runner import Options  # noqa: PLC0415
-    from harness.store import Store  # noqa: PLC0415
+    from harness.api import load_record, make_run
+    from harness.cli import progress
+    from harness.errors import UsageError
+    from harness.runner import Options
+    from harness.store import Store
 
     old = load_record(Store(options.results).find(options.record))
     if old.kind == "prepare":
@@ -41,11 +43,13 @@ def execute(options: argparse.Namespace) -> int:
                              request.rows[task.name][0].source_digest)):  # fmt: skip
         if then != now:
             reporter.note(f"the {what} has changed since that record ({then} -> {now}): this is not the same cell")
-    from harness.task import Case  # noqa: PLC0415
+    from harness.task import Case
 
     # the case as it was recorded, for those that a search asked for and the task does not declare
     if request.data_cases is None:
-        request = replace(request, data_cases={task.name: [Case(old.case.name, old.case.params, only="")]}, case_glob="")
+        request = replace(
+            request, data_cases={task.name: [Case(old.case.name, old.case.params, only="")]}, case_glob=""
+        )
     with reporter:
         summary = runner.run(request)
     reporter.close(summary)

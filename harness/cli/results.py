@@ -39,8 +39,8 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _merge(sources: list[Path], root: Path) -> int:
-    from harness.errors import StoreError  # noqa: PLC0415
-    from harness.store import BrokenRecord, Store, read_record, sidecar_of  # noqa: PLC0415
+    from harness.errors import StoreError
+    from harness.store import BrokenRecord, Store, read_record, sidecar_of
 
     target = Store(root)
     target.prepare_to_write()
@@ -74,7 +74,7 @@ def _merge(sources: list[Path], root: Path) -> int:
 
 
 def _clean(root: Path, caches: bool) -> int:
-    from harness.store import BrokenRecord, Store, read_record  # noqa: PLC0415
+    from harness.store import BrokenRecord, Store, read_record
 
     moved = removed = 0
     for path in list(Store(root).paths()):
@@ -100,5 +100,7 @@ def _clean(root: Path, caches: bool) -> int:
     if caches:
         freed += paths.size_of(paths.prepared_root())
         shutil.rmtree(paths.prepared_root(), ignore_errors=True)
-    print(f"{moved} broken records moved to {root / 'broken'}, {removed} leftover files removed, {freed / 1e6:.1f} MB freed")
+    print(
+        f"{moved} broken records moved to {root / 'broken'}, {removed} leftover files removed, {freed / 1e6:.1f} MB freed"
+    )
     return 0

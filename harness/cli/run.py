@@ -20,7 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--baseline", nargs="+", action="extend", default=[], metavar="NAME",
         help="row or file name, PATH.py, or mteb:MODEL; default: all that are installed")  # fmt: skip
     add("--case", default="", metavar="GLOB", help="only cases whose name matches, for example '1000-*'")
-    add("--scale", default="standard", choices=("smoke", "standard", "full"), help="how much to run (default: standard)")
+    add(
+        "--scale", default="standard", choices=("smoke", "standard", "full"), help="how much to run (default: standard)"
+    )
     add("--seeds", default=None, metavar="N", help="5: five draws; 7,8: those; fresh: a secret one (default: by scale)")
     add("--data", default="", metavar="PATH", help="your own data instead of the cases, for example a folder with "
         "corpus.jsonl, queries.jsonl and qrels.jsonl")  # fmt: skip
@@ -37,15 +39,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run and return the exit code."""
-    from harness.api import make_run, records_of, samples_in  # noqa: PLC0415 - heavy: only once the words are known to parse
-    from harness.cli import progress  # noqa: PLC0415
-    from harness.cli.show import print_rows  # noqa: PLC0415
-    from harness.plan import parse_seeds  # noqa: PLC0415
-    from harness.runner import Options  # noqa: PLC0415
-    from harness.table import rows_of  # noqa: PLC0415
+    from harness.api import make_run, records_of, samples_in
+    from harness.cli import progress
+    from harness.cli.show import print_breaking_points, print_rows
+    from harness.plan import parse_seeds
+    from harness.runner import Options
+    from harness.table import rows_of
 
     if not sys.platform.startswith("linux"):
-        raise UsageError("running needs Linux (process limits and memory are read from /proc); `harness show` works here")
+        raise UsageError(
+            "running needs Linux (process limits and memory are read from /proc); `harness show` works here"
+        )
     reporter = progress.choose(options.json, options.dry_run)
     threads = 1 if options.threads is None else options.threads
     runner, request = make_run(
@@ -54,7 +58,7 @@ def execute(options: argparse.Namespace) -> int:
         Options(options.jobs, options.timeout, parse_size(options.memory_limit), options.force, options.data), reporter,
     )  # fmt: skip
     if options.dry_run:
-        from harness.cli.dry_run import print_plan  # noqa: PLC0415
+        from harness.cli.dry_run import print_plan
 
         runner.judge.close()
         return print_plan(request, runner.store, options.json)
@@ -63,6 +67,7 @@ def execute(options: argparse.Namespace) -> int:
     records = records_of(summary)
     if not options.json:
         print_rows(rows_of(records, samples_in(runner.store)))
+        print_breaking_points(records)
         print(f"\nrecords: {os.path.join(options.results, 'records')}   again as a table: harness show --results "
               f"{options.results}")  # fmt: skip
         if abs(summary.canary_drift - 1) > 0.1:

@@ -10,9 +10,13 @@ import os
 import sys
 from collections.abc import Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from harness.cli.advice import advice_for
 from harness.table import Row
+
+if TYPE_CHECKING:
+    from harness.record import Record
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,19 +24,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="", metavar="NAME[,NAME]")
     parser.add_argument("--case", default="", metavar="GLOB")
     parser.add_argument("--baseline", default="", metavar="NAME")
-    parser.add_argument("--results", default="", metavar="DIR", help="default: results/local, else the published results")
+    parser.add_argument(
+        "--results", default="", metavar="DIR", help="default: results/local, else the published results"
+    )
     parser.add_argument("--format", default="table", choices=("table", "md", "csv", "json"))
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print results; exit code 3 if there are none."""
-    import fnmatch  # noqa: PLC0415
+    import fnmatch
 
-    from harness.api import default_results, samples_in  # noqa: PLC0415
-    from harness.errors import NothingMatched, StoreError  # noqa: PLC0415
-    from harness.registry import load_registry  # noqa: PLC0415
-    from harness.store import Store  # noqa: PLC0415
-    from harness.table import rows_of  # noqa: PLC0415
+    from harness.api import default_results, samples_in
+    from harness.errors import NothingMatched, StoreError
+    from harness.registry import load_registry
+    from harness.store import Store
+    from harness.table import rows_of
 
     tasks = [t.name for t in load_registry().select_tasks(options.task)] if options.task else [""]
     store = Store(options.results or default_results())
@@ -51,6 +57,8 @@ def execute(options: argparse.Namespace) -> int:
     if not rows:
         raise NothingMatched(f"no results like that under {store.root}; `harness run --task limit` makes some")
     print_rows(rows, options.format)
+    if options.format in ("table", "md"):
+        print_breaking_points(records, options.format, options.baseline)
     return 0
 
 
@@ -67,13 +75,35 @@ def print_rows(rows: Sequence[Row], form: str = "table") -> None:
             body = [_cells(r) for r in group]
             if form == "md":
                 print(f"### {title}\n")
-                print(_markdown([_headings(group), *body]) + "\n")
+                print(_markdown([_headings(group), *_align(_headings(group), body)]) + "\n")
             else:
                 _rich(title, _headings(group), body, group)
         for sentence in advice_for(rows):
             print(sentence)
         if form == "table":
             print(_LEGEND)
+
+
+def print_breaking_points(records: Sequence[Record], form: str = "table", baseline: str = "") -> None:
+    """The limits that the records show, one line each, below the tables."""
+    from harness.registry import load_registry
+    from harness.table import breaking_points
+
+    points = [p for p in breaking_points(records, load_registry().tasks) if baseline in ("", p[1])]
+    if not points:
+        return
+    lines = [["task", "baseline", "breaking point", "found", "95 %", "beside"]]
+    for task, name, point in points:
+        low, high = ("..." if end is None else f"{end:g}" for end in point.interval)
+        interval = "-" if point.interval == (None, None) else f"[{low}, {high}]"
+        lines.append([task, name, point.name, point.text, interval, point.beside])
+    if form == "md":
+        print("### Breaking points\n\n" + _markdown(lines) + "\n")
+        return
+    print("\nBreaking points")
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for line in lines:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 _LEGEND = (
@@ -98,7 +128,9 @@ def _cells(row: Row) -> list[str]:
     if row.score is None:
         score = row.status + (f": {row.reason.splitlines()[0]}" if row.reason else "")
     else:
-        score = _number(row.score) + (f" [{_number(row.interval[0])}, {_number(row.interval[1])}]" if row.interval else "")
+        score = _number(row.score) + (
+            f" [{_number(row.interval[0])}, {_number(row.interval[1])}]" if row.interval else ""
+        )
     latency = "-"
     if row.latency_ns is not None:
         latency = _ms(row.latency_ns)
@@ -116,7 +148,7 @@ def _cells(row: Row) -> list[str]:
 
 def _number(value: float) -> str:
     if 0 <= value <= 1:
-        return f"{value:.4f}" if 0 < value < 0.01 else f"{value:.3f}"
+        return f"{value:.3g}" if 0 < value < 0.01 else f"{value:.3f}"
     return f"{value:.4g}"
 
 
@@ -125,9 +157,9 @@ def _ms(ns: float) -> str:
 
 
 def _rich(title: str, headings: Sequence[str], body: Sequence[Sequence[str]], rows: Sequence[Row]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     terminal = sys.stdout.isatty()
     keep = [i for i, _ in enumerate(headings) if i < 2 or any(i < len(c) and c[i] not in ("", "-") for c in body)]
@@ -135,7 +167,9 @@ def _rich(title: str, headings: Sequence[str], body: Sequence[Sequence[str]], ro
     wide = headings + [""] * (max(map(len, body)) - len(headings))
     spread = _align(headings, body)
     for index in keep:
-        table.add_column(Text(wide[index]), justify="left" if index < 2 else "right", no_wrap=index != 1, overflow="fold")
+        table.add_column(
+            Text(wide[index]), justify="left" if index < 2 else "right", no_wrap=index != 1, overflow="fold"
+        )
     for cells, row in zip(spread, rows, strict=True):
         table.add_row(*(Text(cells[i]) for i in keep), style=None if row.status == "ok" else "red")
     width = None if terminal else int(os.environ.get("COLUMNS", "180"))
@@ -152,7 +186,6 @@ def _align(headings: Sequence[str], body: Sequence[Sequence[str]]) -> list[list[
 
 def _markdown(lines: Sequence[Sequence[str]]) -> str:
     head, *body = lines
-    body = _align(head, body)
     rows = [head, ["---"] * len(head), *body]
     return "\n".join("| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in r) + " |" for r in rows)
 

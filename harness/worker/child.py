@@ -53,13 +53,13 @@ def run_cell(place: Path, spec: dict[str, Any], marks: int, acks: int) -> int:
         result = {"status": "skipped", "reason": str(error)}
     except (InvalidAnswer, BundleError) as error:
         result = {"status": "failed", "reason": f"wrong answer: {error}"}
-    except Exception as error:  # noqa: BLE001 - whatever a method raises is its result
+    except Exception as error:
         traceback.print_exc()
         status = "oom" if _is_out_of_memory(error) else "failed"
         result = {"status": status, "reason": f"{type(error).__name__}: {error}"[:2000]}
     result.update(streams=meter.streams, phases=meter.phases, loaded=_first_party_files(), libraries=_libraries())
     result["threads_used"] = _threads_used()
-    np.savez(place / "samples.npz", **{name: np.asarray(s, np.int64) for name, s in meter.samples.items()})
+    np.savez(place / "samples.npz", **{n: np.asarray(s, np.int64) for n, s in meter.samples.items()})  # type: ignore[arg-type]
     (place / "result.json").write_text(json.dumps(result), "utf-8")
     sys.stdout.flush()
     sys.stderr.flush()
@@ -99,7 +99,7 @@ def _seed(seed: int) -> None:
 def _limit_threads(threads: int) -> None:
     # The server was started with the same number in the environment; libraries that were loaded before the fork are
     # set again here. Rayon, numba and Arrow read the environment only.
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+    from threadpoolctl import threadpool_limits
 
     threadpool_limits(threads)
     if torch := sys.modules.get("torch"):
@@ -109,7 +109,7 @@ def _limit_threads(threads: int) -> None:
 
 
 def _threads_used() -> dict[str, int]:
-    from threadpoolctl import threadpool_info  # noqa: PLC0415
+    from threadpoolctl import threadpool_info
 
     used = {f"{pool['internal_api']}": int(pool["num_threads"]) for pool in threadpool_info()}
     if torch := sys.modules.get("torch"):

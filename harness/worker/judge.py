@@ -48,9 +48,7 @@ class Judge:
                     raise Unsupported("this case has no oracle")
                 return self._score(task, request, best)
             case "refine":
-                outcomes = [
-                    Outcome(_case(o["case"]), o["seed"], o["status"], o["values"]) for o in request["outcomes"]
-                ]
+                outcomes = [Outcome(_case(o["case"]), o["seed"], o["status"], o["values"]) for o in request["outcomes"]]
                 return {"cases": [asdict(c) for c in task.refine(outcomes)]}
             case "data_cases":
                 return {"cases": [asdict(c) for c in task.data_cases(request["path"])]}
@@ -78,8 +76,9 @@ class Judge:
         for name, value in scored.values.items():
             if not np.isfinite(value):
                 raise InvalidAnswer(f"the score {name} is {value}")
-        np.savez(request["items"], **{name: np.asarray(v, np.float64) for name, v in scored.items.items()})
-        return {"values": {k: float(v) for k, v in scored.values.items()}, "notes": list(scored.notes)}
+        np.savez(request["items"], **{n: np.asarray(v, np.float64) for n, v in scored.items.items()})  # type: ignore[arg-type]
+        values = {k: float(v) for k, v in scored.values.items()}
+        return {"values": values, "notes": list(scored.notes), "independent": scored.independent}
 
 
 def _case(fields: dict[str, Any]) -> Case:
@@ -103,8 +102,8 @@ def main() -> None:
             reply = {"ok": False, "kind": "skipped", "reason": str(error)}
         except HarnessError as error:
             reply = {"ok": False, "kind": "usage", "reason": str(error)}
-        except Exception as error:  # noqa: BLE001 - a fault of the task: reported as such, the run goes on
-            import traceback  # noqa: PLC0415
+        except Exception as error:
+            import traceback
 
             traceback.print_exc()
             reply = {"ok": False, "kind": "task-error", "reason": f"{type(error).__name__}: {error}"}

@@ -183,9 +183,7 @@ def _answer(line: bytes, phases: _Phases, acks: int) -> None:
         return
 
 
-def _become_child(
-    place: Path, spec: dict[str, Any], marks: int, acks: int, out: int, close: tuple[int, ...]
-) -> None:
+def _become_child(place: Path, spec: dict[str, Any], marks: int, acks: int, out: int, close: tuple[int, ...]) -> None:
     code = 70
     try:
         die_with_parent()
@@ -202,11 +200,11 @@ def _become_child(
             except OSError:
                 pass  # the listing's own descriptor
         Path("/proc/self/oom_score_adj").write_text("500")  # the kernel should end this one, not the run
-        from harness.worker.child import run_cell  # noqa: PLC0415 - already imported by the server
+        from harness.worker.child import run_cell
 
         code = run_cell(place, spec, marks, acks)
-    except BaseException:  # noqa: BLE001 - the last frame of the process: say it and end
-        import traceback  # noqa: PLC0415
+    except BaseException:
+        import traceback
 
         traceback.print_exc()
     finally:

@@ -35,7 +35,7 @@ def reap() -> None:
 
 def kill_descendants(within_s: float = 5.0) -> int:
     """SIGKILL every descendant of this process until none is left; return how many there were at first."""
-    from harness.measure.memory import descendants  # noqa: PLC0415 - only needed at the end
+    from harness.measure.memory import descendants
 
     reap()
     found = descendants(os.getpid())

@@ -103,28 +103,28 @@ class PipeMeter:
     def _gpu_begin(self) -> bool:
         if self._device != "cuda":
             return False
-        from harness.measure import gpu  # noqa: PLC0415 - torch only where a GPU is used
+        from harness.measure import gpu
 
         gpu.reset_peak()
         return True
 
     def _gpu_wait(self) -> None:
         if self._device == "cuda":
-            import torch  # noqa: PLC0415
+            import torch
 
             torch.cuda.synchronize()
 
     def _gpu_end(self, begun: bool) -> dict[str, Any]:
         if not begun:
             return {}
-        from harness.measure import gpu  # noqa: PLC0415
+        from harness.measure import gpu
 
         return {"gpu": gpu.peak()}
 
     def _event_timer(self) -> Any:
         if self._device != "cuda":
             return None
-        from harness.measure.gpu import EventTimer  # noqa: PLC0415
+        from harness.measure.gpu import EventTimer
 
         return EventTimer()
 

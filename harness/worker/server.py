@@ -36,9 +36,9 @@ def main() -> None:
     for module in preload:
         try:
             importlib.import_module(module)
-        except Exception as error:  # noqa: BLE001 - an import may fail in any way; the cell will say it again
+        except Exception as error:
             missing[module] = f"{type(error).__name__}: {error}"
-    import harness.worker.child  # noqa: F401, PLC0415 - its imports are shared by all children
+    import harness.worker.child  # noqa: F401 - its imports are shared by all children
 
     gc.collect()
     gc.freeze()

@@ -3,9 +3,9 @@
     python tests/benchmarks/bench_scoring.py [--rounds 3] [--documents 50000] [--dimensions 256,1024]
 
 1,000 queries of the dense pattern against 50,000 documents, at the same depth (hits kept of each query), from given
-vectors to recall and nDCG. Every measurement is a fresh process on one thread; the two sides take turns. A process calls
-twice: the first call pays for lazy imports and cold libraries, and the second is the one to compare (the stricter
-comparison: mteb imports more). Memory is the peak of the resident set during a call, and what it adds to the base.
+vectors to recall and nDCG. Every measurement is a fresh process on one thread; the two sides take turns. A process
+calls twice: the first call pays for lazy imports (torch, on both sides) and cold libraries; compare the second.
+Memory is the peak of the resident set during a call, and what it adds to the base.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ def resident(name: str) -> float:
 
 def ours(documents: NDArray[Any], queries: NDArray[Any], depth: int) -> Callable[[], float]:
     """From vectors to scores: search, the checks on the answer, recall at four depths and nDCG."""
-    from harness.tasks.limit.retrieval.scoring import Relevance, checked_hits, query_scores  # noqa: PLC0415
-    from harness.tasks.limit.retrieval.search import top_k  # noqa: PLC0415
+    from harness.tasks.limit.retrieval.scoring import Relevance, checked_hits, query_scores
+    from harness.tasks.limit.retrieval.search import top_k
 
     truth = Relevance(np.arange(QUERIES + 1) * 2, PAIRS.ravel(), np.ones(2 * QUERIES), len(documents))
 
@@ -128,11 +128,11 @@ def ours(documents: NDArray[Any], queries: NDArray[Any], depth: int) -> Callable
 
 def theirs(documents: NDArray[Any], queries: NDArray[Any], depth: int) -> Callable[[], float]:
     """`mteb.evaluate` of the same vectors on LIMIT, whose texts are replaced by one letter."""
-    import mteb  # noqa: PLC0415
-    from datasets import Dataset  # noqa: PLC0415
-    from mteb.models import ModelMeta  # noqa: PLC0415
-    from mteb.similarity_functions import cos_sim  # noqa: PLC0415
-    from mteb.types import PromptType  # noqa: PLC0415
+    import mteb
+    from datasets import Dataset
+    from mteb.models import ModelMeta
+    from mteb.similarity_functions import cos_sim
+    from mteb.types import PromptType
 
     class Zero:
         mteb_model_meta = ModelMeta.create_empty(overwrites={"name": "bench/zero", "revision": "1"})

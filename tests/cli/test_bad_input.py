@@ -107,7 +107,9 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_what_is_there(method
 
 def test_nothing_matched_has_its_own_exit_code(method, harness_cli) -> None:
     path = method("plain", "")
-    ran = harness_cli("run", "--task", "limit/retrieval", "--baseline", path, "--case", "limit-small", "--scale", "smoke")
+    ran = harness_cli(
+        "run", "--task", "limit/retrieval", "--baseline", path, "--case", "limit-small", "--scale", "smoke"
+    )
     assert ran.code == 3
     assert "--scale full" in ran.err
 

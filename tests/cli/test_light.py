@@ -32,6 +32,8 @@ def test_it_imports_nothing_heavy_and_no_plugin(words: list[str]) -> None:
 
 
 def test_importing_the_package_costs_nothing() -> None:
-    code = "import sys, harness; print([m for m in sys.modules if m.startswith('harness.') or m in ('numpy', 'pandas')])"
+    code = (
+        "import sys, harness; print([m for m in sys.modules if m.startswith('harness.') or m in ('numpy', 'pandas')])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

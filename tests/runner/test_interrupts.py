@@ -86,7 +86,9 @@ def _is_ours(pid: int) -> bool:
 def test_an_interrupt_keeps_what_is_done_and_says_so(number: int, method, smoke, tmp_path: Path) -> None:
     quick = method("quick", "")
     slow = method("slow", "def index(self, documents): time.sleep(600)")
-    run = _start([*smoke, "--results", str(tmp_path / "r"), "--baseline", str(quick), str(slow), "--jobs", "2"], tmp_path)
+    run = _start(
+        [*smoke, "--results", str(tmp_path / "r"), "--baseline", str(quick), str(slow), "--jobs", "2"], tmp_path
+    )
     assert _wait_for(lambda: list((tmp_path / "r").rglob("quick/*.json")), 90)
     run.send_signal(number)
     assert run.wait(15) == 130
@@ -96,7 +98,9 @@ def test_an_interrupt_keeps_what_is_done_and_says_so(number: int, method, smoke,
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_it_loses_nothing_that_was_finished(method, harness_cli, smoke, tmp_path: Path) -> None:
+def test_killed_at_random_moments_it_loses_nothing_that_was_finished(
+    method, harness_cli, smoke, tmp_path: Path
+) -> None:
     rows = [method(f"m{i}", "") for i in range(6)]
     words = [*smoke, "--baseline", *map(str, rows), "oracle"]
     results = tmp_path / "results"

@@ -55,7 +55,9 @@ def test_rerun_gives_the_same_scores_to_the_last_bit(method, harness_cli, smoke)
     assert new.key == old.key
 
 
-def test_different_seeds_are_different_draws_and_different_randomness(method, harness_cli, smoke, tmp_path: Path) -> None:
+def test_different_seeds_are_different_draws_and_different_randomness(
+    method, harness_cli, smoke, tmp_path: Path
+) -> None:
     words = [*smoke[: smoke.index("--seeds")], "--seeds", "7,8"]
     path = method("seeds", f"def load(self): open({str(tmp_path)!r} + f'/s{{self.context.seed}}', 'w')")
     ran = harness_cli(*words, "--baseline", path)

@@ -23,6 +23,7 @@ class MomentCurve(FreeEmbedder):
         "moment-curve-f16": {"dtype": "float16"},
         "moment-curve-bf16": {"dtype": "bfloat16"},
     }
+    takes = ("d4",)
 
     def fit(self, n: int, d: int) -> Vectors:
         if d != 4:

@@ -1,6 +1,7 @@
 """The lexical reference: what words alone can do."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class BM25(Retriever):
         import bm25s
 
         self.model = bm25s.BM25(k1=self.k1, b=self.b, method="lucene")
-        self.model.index(self._words(documents), show_progress=False)
+        self.model.index(self._words(documents, ids=True), show_progress=False)
         self.n_documents = len(documents)
 
     def search(self, queries: Sequence[str], k: int) -> Hits:
@@ -41,10 +42,7 @@ class BM25(Retriever):
             len(queries), self.n_documents, k,
         )  # fmt: skip
 
-    def _words(self, texts: Sequence[str]) -> list[list[str]]:
+    def _words(self, texts: Sequence[str], ids: bool = False) -> Any:
         import bm25s
 
-        words: list[list[str]] = bm25s.tokenize(
-            list(texts), stopwords="en", stemmer=self.stemmer, return_ids=False, show_progress=False
-        )
-        return words
+        return bm25s.tokenize(list(texts), stopwords="en", stemmer=self.stemmer, return_ids=ids, show_progress=False)

@@ -22,7 +22,6 @@ class HashedNgrams(Retriever):
 
     dimension: int = 32768
     variants = {
-        "hashed-ngrams-d1024": {"dimension": 1024},
         "hashed-ngrams-d4096": {"dimension": 4096},
         "hashed-ngrams-d32768": {},
     }
@@ -45,8 +44,9 @@ class HashedNgrams(Retriever):
         grams = [self._ngrams(word) for word in columns]
         rows = _sparse([(row, [1.0] * len(row)) for row in words], len(columns)) @ _sparse(grams, self.dimension)
         rows.data = np.log1p(rows.data)
-        lengths = np.sqrt(rows.multiply(rows).sum(axis=1))
-        rows.data /= np.repeat(lengths, np.diff(rows.indptr)).astype(np.float32)
+        squares = np.concatenate([[0.0], np.cumsum(np.square(rows.data), dtype=np.float64)])
+        lengths = np.sqrt(np.diff(squares[rows.indptr]))
+        rows.data /= np.repeat(lengths.astype(np.float32), np.diff(rows.indptr))
         return rows
 
     def _ngrams(self, word: str) -> tuple[list[int], list[float]]:

@@ -31,20 +31,20 @@ class RandomAdditive(Encoder):
         "random-additive-d2048": {"dimension": 2048},
         "random-additive-words-d1024": {"tokens": "words"},
     }
-    requires = ("scipy",)
+    requires = ("torch",)
     similarity = "dot"
 
     def encode(self, texts: Sequence[str]) -> NDArray[Any]:
-        from scipy.sparse import csr_array
+        import torch
 
         split = {"items": items, "words": words}[self.tokens]
         columns: dict[str, int] = {}
         rows = [[columns.setdefault(token, len(columns)) for token in split(text)] for text in texts]
-        offsets = np.cumsum([0, *map(len, rows)])
-        places = np.fromiter((place for row in rows for place in row), np.int32, offsets[-1])
-        counts = csr_array((np.ones(len(places), np.float32), places, offsets), shape=(len(rows), len(columns)))
-        vectors = [self._direction(token) for token in columns]
-        return np.asarray(counts @ np.array(vectors, np.float32).reshape(-1, self.dimension))
+        places = torch.tensor([place for row in rows for place in row], dtype=torch.long)
+        starts = torch.tensor([0, *map(len, rows)][:-1]).cumsum(0)
+        table = np.array([self._direction(token) for token in columns], np.float32).reshape(-1, self.dimension)
+        sums: NDArray[Any] = torch.nn.functional.embedding_bag(places, torch.from_numpy(table), starts, mode="sum").numpy()
+        return sums
 
     def _direction(self, token: str) -> NDArray[np.float32]:
         rng = np.random.default_rng([self.context.seed, *blake2b(token.encode(), digest_size=16).digest()])

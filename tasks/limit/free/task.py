@@ -7,16 +7,33 @@ place. Each attempt's vectors go to the judge, which looks at nothing but them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.search import Bracket, next_probe
-from harness.task import Answer, Case, Draw, InvalidAnswer, Meter, Question, Score, Scored, Task, Unsupported
+from harness.stats import median_interval
+from harness.task import (
+    Answer,
+    BreakingPoint,
+    Case,
+    Draw,
+    InvalidAnswer,
+    Meter,
+    Outcome,
+    Question,
+    Score,
+    Scored,
+    Task,
+    Unsupported,
+)
 from harness.tasks.limit.free.interface import TIE, FreeEmbedder, Vectors, smallest_margin
-from harness.tasks.limit.free.published import moment_curve, published_critical_n
+from harness.tasks.limit.free.published import fitted_critical_n, moment_curve, published_critical_n
 
 LOW = 3
 """The search's lowest n. Two documents are answered by any vectors: there is nothing else to return."""
@@ -119,6 +136,20 @@ class Free(Task[FreeEmbedder]):
         }
         return Scored(values, notes=_notes(d, solved, sorted(set(margins) - set(solved)), answer))
 
+    def breaking_points(self, outcomes: Sequence[Outcome]) -> Iterable[BreakingPoint]:
+        """The critical n at each dimension: the median over seeds, beside the published one."""
+        by_dimension: dict[int, list[Outcome]] = defaultdict(list)
+        for outcome in outcomes:
+            if outcome.status == "ok" and "critical_n" in outcome.values:
+                by_dimension[_dimension(outcome.case)].append(outcome)
+        for d, found in sorted(by_dimension.items()):
+            point = _over_seeds(
+                [o.values["critical_n"] for o in found], all(o.values.get("capped") == 1 for o in found)
+            )
+            published = published_critical_n(d)
+            beside = f"published {published}, fit {fitted_critical_n(d):.1f} (Weller et al. 2025)" if published else ""
+            yield replace(point, name=f"critical n, d = {d}, {len(found)} seeds", beside=beside)
+
     def oracle(self, case: Case, draw: Draw) -> Answer:
         """The moment curve in its four dimensions, zero in all others: geometry permits every n that is searched.
 
@@ -132,6 +163,14 @@ class Free(Task[FreeEmbedder]):
             "attempts": np.array([[HIGH, 1]], dtype=np.int64), "refused": np.array([], dtype=np.int64),
             _name(HIGH, "queries"): queries, _name(HIGH, "documents"): documents,
         }  # fmt: skip
+
+
+def _over_seeds(values: Sequence[float], capped: bool) -> BreakingPoint:
+    """Median over seeds; the interval holds the median of the method's seeds with 95 % (or all of them, if few)."""
+    median = statistics.median(values)
+    known = median_interval(values)
+    low, high = (known.low, known.high) if known else (min(values), max(values))
+    return BreakingPoint("", f">= {median:g}" if capped else f"{median:g}", None if capped else median, (low, high))
 
 
 def _next(results: dict[int, bool], question: Question) -> int | Bracket:

@@ -107,7 +107,7 @@ def normalise(vectors: NDArray[Any], out: Floats | None = None) -> Floats:
 
 def _tiles(queries: Floats, documents: Floats, similarity: Similarity) -> Iterator[Tile]:
     """Scores of all documents in blocks, from the last block to the first. A tile is overwritten by the next."""
-    block = max(4096, TILE // max(1, len(queries)))
+    block = max(4096, TILE // max(1, len(queries)) // 1024 * 1024)  # whole kernel tiles: nothing to pad
     product = _Product(queries)
     unit = np.empty((min(block, len(documents)) if similarity == "cosine" else 0, documents.shape[1]), documents.dtype)
     for stop in range(len(documents), 0, -block):  # cut from the end: the first block sets the floor and must be whole
