@@ -9,6 +9,7 @@ import pandas as pd
 
 from harness import paths
 from harness.errors import HarnessError, UsageError
+from harness.measure import environment
 from harness.plan import Request, parse_seeds
 from harness.record import Record
 from harness.registry import load_registry
@@ -26,7 +27,7 @@ def run(
     scale: str = "standard",
     seeds: int | str | Sequence[int] | None = None,
     device: str = "auto",
-    threads: int = 1,
+    threads: int | None = None,
     jobs: int = 1,
     timeout_s: float = 900.0,
     memory_limit_bytes: int = 0,
@@ -52,7 +53,7 @@ def run(
         seeds = str(seeds)
     chosen = parse_seeds(seeds) if isinstance(seeds, str) else list(seeds) if seeds is not None else None
     options = Options(jobs, timeout_s, memory_limit_bytes, force, data)
-    runner, request = make_run(task, list(baselines), case, scale, chosen, device, threads, results, options)
+    runner, request = make_run(task, list(baselines), case, scale, chosen, device, default_threads() if threads is None else threads, results, options)
     summary = runner.run(request)
     if summary.interrupted:
         raise KeyboardInterrupt
@@ -127,6 +128,11 @@ def make_run(
         raise
     chosen: Scale = scale  # type: ignore[assignment]
     return runner, Request(tasks, rows, chosen, case, seeds, device, threads, cases, bool(baselines))
+
+
+def default_threads() -> int:
+    """Threads of a cell unless asked otherwise: the cores at hand, at most 4 (more rarely help methods of this size)."""
+    return max(1, min(4, int(environment.usable_cores())))
 
 
 def default_results() -> Path:

@@ -310,5 +310,5 @@ def _sidecar(samples: Samples, items: Mapping[str, NDArray[np.float64]]) -> byte
     if not arrays:
         return b""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()

@@ -97,7 +97,7 @@ def rows_of(records: Iterable[Record], samples_of: SamplesOf = _no_samples) -> l
             f"{r.baseline}@{r.device}": per_draw for r, per_draw, _ in members if per_draw and r.kind == "cell"
         }
         ranks = rank_sets(contenders, members[0][2]) if len(contenders) > 1 else {}
-        for row, _, up in members:
+        for row, _, _ in members:
             rank = ranks.get(f"{row.baseline}@{row.device}")
             out.append(replace(row, rank=(rank.low, rank.high) if rank else None))
     return sorted(out, key=_order)
@@ -147,9 +147,12 @@ def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int,
     for name in names:
         found = [s for r in answered if (s := r.score(name)) is not None]
         scores[name] = statistics.fmean(s.value for s in found)
+        if len(found) == 1:
+            intervals[name] = found[0].interval
+            continue
         bounded = all(s.interval is not None for s in found)
         over = interval_over_draws([s.value for s in found], sum(s.n for s in found), bounded)
-        intervals[name] = (over.low, over.high) if over else found[0].interval if len(found) == 1 else None
+        intervals[name] = (over.low, over.high) if over else None
     # latency: processes of one fingerprint only, the newest machine's
     timed = [r for r in group if r.status == "ok" and r.provenance.fingerprint == last.provenance.fingerprint]
     streams = [s for r in timed for s in r.latency if s.name in _LATENCY_STREAMS]

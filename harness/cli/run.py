@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--data", default="", metavar="PATH", help="your own data instead of the cases, for example a folder with "
         "corpus.jsonl, queries.jsonl and qrels.jsonl")  # fmt: skip
     add("--device", default="auto", choices=("cpu", "cuda", "auto"))
-    add("--threads", type=int, default=None, metavar="N", help="threads of each cell (default: 1)")
+    add("--threads", type=int, default=None, metavar="N", help="threads of each cell (default: all cores, at most 4)")
     add("--jobs", type=int, default=1, metavar="N", help="cells at a time; timed parts still exclude each other")
     add("--timeout", type=float, default=900.0, metavar="S", help="seconds a cell may take (default: 900)")
     add("--memory-limit", default="", metavar="SIZE", help="memory of a cell, for example 4G (default: 4/5 of all)")
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run and return the exit code."""
-    from harness.api import make_run, records_of, samples_in
+    from harness.api import default_threads, make_run, records_of, samples_in
     from harness.cli import progress
     from harness.cli.show import print_breaking_points, print_rows
     from harness.plan import parse_seeds
@@ -51,7 +51,7 @@ def execute(options: argparse.Namespace) -> int:
             "running needs Linux (process limits and memory are read from /proc); `harness show` works here"
         )
     reporter = progress.choose(options.json, options.dry_run)
-    threads = 1 if options.threads is None else options.threads
+    threads = default_threads() if options.threads is None else options.threads
     runner, request = make_run(
         options.task, options.baseline, options.case, options.scale,
         parse_seeds(options.seeds) if options.seeds is not None else None, options.device, threads, options.results,

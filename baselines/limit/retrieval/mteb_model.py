@@ -19,7 +19,7 @@ class MtebModel(Encoder):
 
     model: str = ""
     prefix = "mteb"
-    requires = ("torch", "mteb")
+    requires = ("torch", "sentence_transformers", "mteb")
     cost = "heavy"
     devices = ("cpu", "cuda")
     cases = ("critical",)
@@ -28,7 +28,7 @@ class MtebModel(Encoder):
     def load(self) -> None:
         import mteb
 
-        self.encoder = mteb.get_model(self.model, device=self.context.device)
+        self.encoder = self._loaded()
         if not isinstance(self.encoder, mteb.EncoderProtocol):
             raise Unsupported(f"mteb's {self.model} is no encoder of single vectors ({type(self.encoder).__name__})")
         # An enumeration, whose value is what its publishers call it.
@@ -38,6 +38,19 @@ class MtebModel(Encoder):
             raise Unsupported(f"mteb's {self.model} compares by {self.compares_by}; only cosine and dot are supported")
         self.task = mteb.get_task("LIMITRetrieval").metadata
         self.texts: set[str] = set()
+
+    def _loaded(self) -> Any:
+        import mteb
+
+        if Path(self.model).is_dir():  # mteb takes names only, and wraps what sentence-transformers has loaded
+            from mteb.models import SentenceTransformerEncoderWrapper
+            from sentence_transformers import SentenceTransformer
+
+            found = SentenceTransformer(self.model, device=self.context.device, trust_remote_code=False)
+            return SentenceTransformerEncoderWrapper(found)
+        if mteb.get_model_meta(self.model, fetch_from_hf=True).loader_kwargs.get("trust_remote_code"):
+            raise Unsupported(f"mteb's {self.model} runs code from the hub, which is switched off here")
+        return mteb.get_model(self.model, device=self.context.device)
 
     def encode(self, texts: Sequence[str]) -> NDArray[Any]:
         return self._encode(texts, "document")

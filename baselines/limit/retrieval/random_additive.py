@@ -43,8 +43,8 @@ class RandomAdditive(Encoder):
         places = torch.tensor([place for row in rows for place in row], dtype=torch.long)
         starts = torch.tensor([0, *map(len, rows)][:-1]).cumsum(0)
         table = np.array([self._direction(token) for token in columns], np.float32).reshape(-1, self.dimension)
-        sums: NDArray[Any] = torch.nn.functional.embedding_bag(places, torch.from_numpy(table), starts, mode="sum").numpy()
-        return sums
+        sums = torch.nn.functional.embedding_bag(places, torch.from_numpy(table), starts, mode="sum")
+        return np.asarray(sums)
 
     def _direction(self, token: str) -> NDArray[np.float32]:
         rng = np.random.default_rng([self.context.seed, *blake2b(token.encode(), digest_size=16).digest()])

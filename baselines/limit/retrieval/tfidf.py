@@ -7,7 +7,7 @@ from harness.tasks.limit.retrieval.ranking import best_in_blocks
 
 
 class TfIdf(Retriever):
-    """Cosine of word tf-idf vectors (Salton & Buckley 1988), by scikit-learn with its defaults: no stopwords, no stems."""
+    """Cosine of word tf-idf vectors (Salton & Buckley 1988), with scikit-learn's defaults: all words, unstemmed."""
 
     requires = ("sklearn",)
 

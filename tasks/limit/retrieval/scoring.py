@@ -95,7 +95,7 @@ def checked_hits(answer: Answer, n_queries: int, n_documents: int, depth: int) -
     _refuse(twice, lambda q, c: f"lists document {by_id[q, c]} twice")
     scores = np.where(real, scores, -np.inf)
     falls = (scores[:, :-1] > scores[:, 1:]) | ((scores[:, :-1] == scores[:, 1:]) & (ids[:, :-1] >= ids[:, 1:]))
-    if falls.all():  # in order already, as our own search leaves it: sorting a deep answer would cost more than the rest
+    if falls.all():  # in order already, as our own search leaves it: sorting a deep answer costs more than the rest
         return Hits(ids, scores)
     order = np.lexsort((ids, scores), axis=1)[:, ::-1]
     return Hits(np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1))

@@ -19,7 +19,20 @@ from numpy.typing import NDArray
 
 from harness.errors import DataError
 from harness.search import Bracket, bracket, next_probe
-from harness.task import Answer, Case, Draw, InvalidAnswer, Meter, Outcome, Question, Score, Scored, Task, Unsupported
+from harness.task import (
+    Answer,
+    BreakingPoint,
+    Case,
+    Draw,
+    InvalidAnswer,
+    Meter,
+    Outcome,
+    Question,
+    Score,
+    Scored,
+    Task,
+    Unsupported,
+)
 from harness.tasks.limit.retrieval.adapters import EncodingRetriever, Method, Side, as_retriever
 from harness.tasks.limit.retrieval.corpus import Corpus, read_folder, read_hub
 from harness.tasks.limit.retrieval.generate import all_pairs, generate
@@ -212,6 +225,16 @@ class Retrieval(Task[Method]):
             params = {**start.params, "n": n}
             yield Case(f"critical-{n}", params, light=start.light, heavy=start.heavy, only=start.only)
 
+    def breaking_points(self, outcomes: Sequence[Outcome]) -> Iterable[BreakingPoint]:
+        """The critical n of a model: documents of which it still returns nine of ten pairs."""
+        probes = [o for o in outcomes if o.case.params.get("kind") == "critical" and o.status == "ok"]
+        if probes:
+            found = critical_n(probes)
+            value = float(found.largest_true or 0) if found.closed else None
+            draws = int(_param(probes[0].case, "draws"))
+            name = f"critical n, recall@2 of {CRITICAL_RECALL} over {draws} draws"
+            yield BreakingPoint(name, found.text(), value, _critical_interval(probes))
+
     def data_cases(self, path: str) -> Iterable[Case]:
         """One case over a folder in LIMIT's layout, pinned by its digest and named after the folder."""
         folder = Path(path).resolve()
@@ -222,6 +245,22 @@ class Retrieval(Task[Method]):
 def critical_n(outcomes: Iterable[Outcome]) -> Bracket:
     """The largest n of a row whose mean recall@2 is 0.9 or more, as far as its finished probes say."""
     return bracket(_held(outcomes))
+
+
+def _critical_interval(probes: Sequence[Outcome]) -> tuple[float | None, float | None]:
+    """From the largest probed n whose whole interval lies at 0.9 or above to the largest whose interval reaches it.
+
+    None at an end that no probe shows. Intervals are over the 20 draws of a probe, of the first seed.
+    """
+    known: dict[int, tuple[float, float]] = {}
+    for outcome in sorted(probes, key=lambda o: o.seed, reverse=True):
+        interval = outcome.intervals.get("recall@2")
+        if interval is not None:
+            known[int(_param(outcome.case, "n"))] = interval
+    surely = [n for n, (low, _) in known.items() if low >= CRITICAL_RECALL]
+    perhaps = [n for n, (_, high) in known.items() if high >= CRITICAL_RECALL]
+    bounded = any(n > max(perhaps, default=0) for n in known)
+    return max(surely, default=None), max(perhaps, default=None) if bounded else None
 
 
 def sampled(n_queries: int) -> list[int]:
@@ -359,7 +398,7 @@ def _score_critical(draw: Draw, relevance: Relevance, answer: Answer) -> Scored:
         raise InvalidAnswer(f"query {query} names a document of another draw than its own")
     recall = query_scores(hits, relevance)["recall@2"]
     per_draw = np.add.reduceat(recall, of_queries[:-1]) / np.diff(of_queries)
-    return Scored({"recall@2": float(per_draw.mean())}, {"recall@2": per_draw})
+    return Scored({"recall@2": float(per_draw.mean())}, {"recall@2": per_draw}, independent=True)
 
 
 def _held(outcomes: Iterable[Outcome]) -> dict[int, bool]:
