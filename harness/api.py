@@ -52,8 +52,19 @@ def run(
     if isinstance(seeds, int):
         seeds = str(seeds)
     chosen = parse_seeds(seeds) if isinstance(seeds, str) else list(seeds) if seeds is not None else None
+    threads = default_threads() if threads is None else threads
     options = Options(jobs, timeout_s, memory_limit_bytes, force, data)
-    runner, request = make_run(task, list(baselines), case, scale, chosen, device, default_threads() if threads is None else threads, results, options)
+    runner, request = make_run(
+        task,
+        list(baselines),
+        case,
+        scale,
+        chosen,
+        device,
+        threads,
+        results,
+        options,
+    )
     summary = runner.run(request)
     if summary.interrupted:
         raise KeyboardInterrupt
@@ -126,12 +137,12 @@ def make_run(
     except HarnessError:
         runner.judge.close()
         raise
-    chosen: Scale = scale  # type: ignore[assignment]
+    chosen: Scale = scale
     return runner, Request(tasks, rows, chosen, case, seeds, device, threads, cases, bool(baselines))
 
 
 def default_threads() -> int:
-    """Threads of a cell unless asked otherwise: the cores at hand, at most 4 (more rarely help methods of this size)."""
+    """Threads of a cell unless asked otherwise: the cores at hand, at most 4 (more seldom help here)."""
     return max(1, min(4, int(environment.usable_cores())))
 
 

@@ -247,7 +247,7 @@ def _scores(finished: Finished) -> list[rec.ScoreValue]:
                 best=score.best,
                 main=score.main,
                 n=n,
-            )  # fmt: skip
+            )
         )
     return values
 
@@ -291,7 +291,7 @@ def _latencies(finished: Finished, samples: Samples) -> list[rec.Latency]:
                 stable=summary.stable,
                 why="; ".join(summary.reasons),
                 composed=composed,
-            )  # fmt: skip
+            )
         )
     return found
 

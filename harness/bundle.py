@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def _read_value(folder: Path, entry: Mapping[str, Any]) -> Any:
         return array
     blob = _inside(folder, entry["text"]).read_bytes()
     bounds = array.tolist()
-    return [blob[a:b].decode() for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [blob[a:b].decode() for a, b in pairwise(bounds)]
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -26,11 +26,11 @@ class DataError(UsageError):
     """A data file that the user named is not what it should be."""
 
 
-class Unsupported(Exception):  # noqa: N818 - a statement of fact by a method, not an error of the run
+class Unsupported(Exception):
     """Raised by a baseline that cannot do what the case asks; the message is kept as the record's reason."""
 
 
-class MissingPackage(Exception):  # noqa: N818 - likewise: leads to a `skipped` record
+class MissingPackage(Exception):
     """Raised where something that must be installed or downloaded first is not there."""
 
 

@@ -17,7 +17,7 @@ def cache_root() -> Path:
 
 
 def runs_root() -> Path:
-    """Scratch folders of runs: questions and answers. Removed at a run's end; `harness results clean` sweeps the rest."""
+    """Scratch folders of runs: questions and answers. Removed at a run's end; `harness results clean` does the rest."""
     return cache_root() / "runs"
 
 

@@ -1,4 +1,5 @@
-"""The record: what happened to one cell. Its JSON Schema is `harness/record.schema.json`, made by `python -m harness.record`.
+"""The record: what happened to one cell. Its JSON Schema, `harness/record.schema.json`, is made by
+`python -m harness.record`.
 
 Records are append-only and strict JSON. What is written in text (reasons, output, commands) is redacted first.
 Raw samples and per-item scores lie beside in a `.npz` sidecar, named with its digest.
@@ -16,8 +17,8 @@ SCHEMA_VERSION = 1
 Status = Literal["ok", "failed", "timeout", "oom", "killed", "unsupported", "skipped"]
 STATUSES: tuple[Status, ...] = ("ok", "failed", "timeout", "oom", "killed", "unsupported", "skipped")
 FINAL: frozenset[Status] = frozenset({"ok", "failed", "unsupported"})
-"""A cell with such a record is not run again. `skipped` and `killed` are tried again; `timeout` and `oom` when the limit
-was raised."""
+"""A cell with such a record is not run again. `skipped` and `killed` are tried again; `timeout` and `oom` when the
+limit was raised."""
 Scalar = str | int | float | bool | None
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Interval = tuple[Finite, Finite]

@@ -212,7 +212,7 @@ def load_registry() -> Registry:
 
 
 def read_baseline_file(path: Path, tasks: Mapping[str, TaskSpec], module: str = "") -> list[BaselineSpec]:
-    """The rows that one baseline file declares. Raises UsageError, naming file and line, for one that is no baseline."""
+    """The rows that one baseline file declares. Raises UsageError, naming file and line, for another file."""
     tree = _parse(path, "baseline")
     imported = _imports(tree)
     found: list[tuple[ast.ClassDef, str]] = []
@@ -329,7 +329,7 @@ def _literal(node: ast.expr, path: Path) -> Any:
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in _CALLS:
             named = {k.arg: _literal(k.value, path) for k in keywords if k.arg}
             try:
-                return _CALLS[name](*(_literal(a, path) for a in args), **named)  # type: ignore[operator]
+                return _CALLS[name](*(_literal(a, path) for a in args), **named)
             except TypeError as error:
                 raise UsageError(f"{path}:{node.lineno}: {error}") from None
         case _:

@@ -355,8 +355,8 @@ class Runner:
             if not task.has_refine:
                 continue
             for row in self._request.rows.get(task.name, ()):
-                scored = [r for r in seen if r.task.name == task.name and r.baseline.name == row.name and r.kind != "prepare"
-                          and r.repeat == 0]  # fmt: skip
+                of_row = (r for r in seen if (r.task.name, r.baseline.name) == (task.name, row.name))
+                scored = [r for r in of_row if r.kind != "prepare" and r.repeat == 0]
                 outcomes = [asdict(outcome_of(r, task)) for r in scored]
                 if not outcomes:
                     continue

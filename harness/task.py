@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "Answer", "Baseline", "BreakingPoint", "Case", "Context", "Cost", "Draw", "InvalidAnswer", "Meter", "MissingPackage", "Outcome",
-    "Question", "Scalar", "Scale", "Score", "Scored", "Task", "Unsupported",
+    "Answer", "Baseline", "BreakingPoint", "Case", "Context", "Cost", "Draw", "InvalidAnswer", "Meter",
+    "MissingPackage", "Outcome", "Question", "Scalar", "Scale", "Score", "Scored", "Task", "Unsupported",
 ]  # fmt: skip
 
 Scale = Literal["smoke", "standard", "full"]

@@ -91,8 +91,8 @@ def harness_cli(tmp_path: Path) -> Callable[..., Ran]:
         if arguments and arguments[0] in ("run", "show", "rerun") and "--results" not in arguments:
             arguments += ["--results", str(folder)]
         done = subprocess.run(
-            [sys.executable, "-m", "harness", *arguments], capture_output=True, text=True, timeout=timeout, cwd=tmp_path,
-            stdin=subprocess.DEVNULL, check=False,
+            [sys.executable, "-m", "harness", *arguments], capture_output=True, text=True, timeout=timeout,
+            cwd=tmp_path, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         return Ran(done.returncode, done.stdout, done.stderr, folder)
 

@@ -34,8 +34,8 @@ def execute(options: argparse.Namespace) -> int:
     reporter = progress.choose(options.json)
     settings = Options(1, old.timeout_s, old.memory_limit_bytes, True, options.data)
     runner, request = make_run(
-        old.task.name, [options.baseline or old.baseline.name], old.case.name, "full", [old.seed], old.device, old.threads,
-        options.results, settings, reporter,
+        old.task.name, [options.baseline or old.baseline.name], old.case.name, "full", [old.seed], old.device,
+        old.threads, options.results, settings, reporter,
     )  # fmt: skip
     task = request.tasks[0]
     for what, then, now in (("task version", old.task.version, task.version),

@@ -100,7 +100,5 @@ def _clean(root: Path, caches: bool) -> int:
     if caches:
         freed += paths.size_of(paths.prepared_root())
         shutil.rmtree(paths.prepared_root(), ignore_errors=True)
-    print(
-        f"{moved} broken records moved to {root / 'broken'}, {removed} leftover files removed, {freed / 1e6:.1f} MB freed"
-    )
+    print(f"{moved} broken records moved to {root / 'broken'}, {removed} leftovers removed, {freed / 1e6:.1f} MB freed")
     return 0

@@ -71,8 +71,8 @@ def execute(options: argparse.Namespace) -> int:
         print(f"\nrecords: {os.path.join(options.results, 'records')}   again as a table: harness show --results "
               f"{options.results}")  # fmt: skip
         if abs(summary.canary_drift - 1) > 0.1:
-            print(f"note: this machine ran the same calculation {summary.canary_drift:.2f} times as long at the end as at "
-                  "the start; compare costs of this run with care, and see `harness doctor`")  # fmt: skip
+            print(f"note: this machine ran the same calculation {summary.canary_drift:.2f} times as long at the end as "
+                  "at the start; compare costs of this run with care, and see `harness doctor`")  # fmt: skip
     reporter.close(summary)
     if summary.interrupted:
         print("interrupted: what is finished is kept; the same command goes on from here", file=sys.stderr)

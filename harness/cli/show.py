@@ -107,9 +107,10 @@ def print_breaking_points(records: Sequence[Record], form: str = "table", baseli
 
 
 _LEGEND = (
-    "[low, high]: 95 % interval over draws (within the draw, if there is one only). rank: ranks that six or more common "
-    "draws cannot exclude; - : not resolved (--seeds 6).\nlatency: one query at a time, median over processes, interval from "
-    "five processes or more. memory: peak beyond the loaded libraries / peak in all. ~ : the machine's speed moved."
+    "[low, high]: 95 % interval over draws (within the draw, if there is one only). rank: ranks that six or more\n"
+    "common draws cannot exclude; none shown: not resolved (--seeds 6). latency: one query at a time, median over\n"
+    "processes, interval from five processes or more. memory: peak beyond the loaded libraries / peak in all.\n"
+    "~ : the machine's speed moved while that row was timed."
 )
 
 

@@ -43,7 +43,10 @@ def main() -> None:
         side, documents, d, depth = args.child
         print(json.dumps(child(side, int(documents), int(d), int(depth))))
         return
-    print("| d | depth | call | mteb CPU s | ours CPU s | ratio (rounds) | target | mteb peak (added) MB | ours peak (added) MB |")  # noqa: E501
+    print(
+        "| d | depth | call | mteb CPU s | ours CPU s | ratio (rounds) | target "
+        "| mteb peak (added) MB | ours peak (added) MB |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for d in map(int, args.dimensions.split(",")):
         for depth in map(int, args.depths.split(",")):

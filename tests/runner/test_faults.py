@@ -21,7 +21,8 @@ FAULTS = {
         "timeout", "time limit",
     ),
     "allocates": (
-        "def search(self, queries, k):\n    self.all = [np.ones(5_000_000) for _ in range(10_000)]", "oom", "memory limit",
+        "def search(self, queries, k):\n    self.all = [np.ones(5_000_000) for _ in range(10_000)]", "oom",
+        "memory limit",
     ),
     "memory-error": ("def search(self, queries, k): raise MemoryError('16 TB')", "oom", "16 TB"),
     "gives-nan": (
@@ -32,7 +33,8 @@ FAULTS = {
         "def search(self, queries, k): return Hits(np.zeros((3, k), np.int64), np.zeros((3, k)))", "failed", "shape",
     ),
     "duplicate-ids": (
-        "def search(self, queries, k):\n    return Hits(np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k)))",
+        "def search(self, queries, k):\n    shape = (len(queries), k)\n"
+        "    return Hits(np.zeros(shape, np.int64), np.zeros(shape))",
         "failed", "twice",
     ),
     "no-answer": (

@@ -132,7 +132,7 @@ def test_a_baseline_that_knows_the_public_draws_is_caught_on_a_fresh_one(method,
 def test_parallel_jobs_give_the_same_scores(method, harness_cli, smoke, tmp_path: Path) -> None:
     rows = [method(f"m{i}", "") for i in range(4)]
     one = harness_cli(*smoke, "--baseline", *rows)
-    two = harness_cli(*smoke, "--baseline", *rows, "--jobs", "2", "--results", tmp_path / "other")
+    harness_cli(*smoke, "--baseline", *rows, "--jobs", "2", "--results", tmp_path / "other")
     values = {k: [s.value for s in r[0].scores] for k, r in one.records.items()}
     records, _ = Store(tmp_path / "other").load()
     assert {r.baseline.name: [s.value for s in r.scores] for r in records} == values

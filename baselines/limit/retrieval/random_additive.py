@@ -53,7 +53,7 @@ class RandomAdditive(Encoder):
 
 
 def items(text: str) -> list[str]:
-    """"X likes A, B and C." -> A, B, C; "Who likes A?" -> A. An item that contains "and" falls apart on both sides."""
+    """ "X likes A, B and C." -> A, B, C; "Who likes A?" -> A. An item that contains "and" falls apart on both sides."""
     listed = text.partition(" likes ")[2] or text
     return [item for item in re.split(r",\s*|\s+and\s+", listed.strip().rstrip(".?")) if item]
 

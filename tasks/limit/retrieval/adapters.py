@@ -148,5 +148,3 @@ def _ragged(texts: Sequence[object], count: int, source: str) -> Side:
             )
     offsets = np.cumsum([0, *(len(array) for array in arrays)])
     return Side(_matrix(np.concatenate(arrays), int(offsets[-1]), source), offsets)
-
-

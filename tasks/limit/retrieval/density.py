@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from harness.tasks.limit.retrieval.corpus import Corpus
 from numpy.typing import NDArray
+
+from harness.tasks.limit.retrieval.corpus import Corpus
 
 
 class Density(NamedTuple):

@@ -14,10 +14,11 @@ from itertools import combinations, islice
 from math import comb
 
 import numpy as np
+from numpy.typing import NDArray
+
 from harness.tasks.limit.retrieval import words
 from harness.tasks.limit.retrieval.corpus import Corpus
 from harness.tasks.limit.retrieval.stream import Stream
-from numpy.typing import NDArray
 
 Assignment = NDArray[np.int64]
 """(n_queries, k) people who like each query's attribute, numbered before they have names."""

@@ -33,9 +33,7 @@ def best(scores: NDArray[Any], k: int) -> Hits:
     return Hits(ids, np.take_along_axis(scores, ids, axis=1).astype(np.float64))
 
 
-def best_in_blocks(
-    score: Callable[[int, int], NDArray[Any]], n_queries: int, n_documents: int, k: int
-) -> Hits:
+def best_in_blocks(score: Callable[[int, int], NDArray[Any]], n_queries: int, n_documents: int, k: int) -> Hits:
     """The same for scores that do not fit into memory at once.
 
     `score(first, last)` returns the (last - first, n_documents) scores of some queries.

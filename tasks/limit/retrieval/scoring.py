@@ -75,7 +75,7 @@ def checked_hits(answer: Answer, n_queries: int, n_documents: int, depth: int) -
     if missing:
         raise InvalidAnswer(f"the answer has no {' and no '.join(missing)}; it has {sorted(answer)}")
     ids, scores = np.asarray(answer["ids"]), np.asarray(answer["scores"])
-    if ids.ndim != 2 or len(ids) != n_queries or not 1 <= ids.shape[1] <= depth:  # noqa: PLR2004
+    if ids.ndim != 2 or len(ids) != n_queries or not 1 <= ids.shape[1] <= depth:
         raise InvalidAnswer(f"ids must have the shape ({n_queries}, 1 to {depth}), not {ids.shape}")
     if scores.shape != ids.shape:
         raise InvalidAnswer(f"scores must have the shape of ids, {ids.shape}, not {scores.shape}")

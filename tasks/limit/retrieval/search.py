@@ -46,7 +46,7 @@ def top_k(queries: NDArray[Any], documents: NDArray[Any], k: int, similarity: Si
     `cosine` divides by max(norm, 1e-12), as torch and mteb do. Raises ValueError for shapes that do not fit.
     """
     queries, documents = _floats(queries), _floats(documents)
-    if queries.ndim != 2 or documents.ndim != 2 or queries.shape[1] != documents.shape[1]:  # noqa: PLR2004
+    if queries.ndim != 2 or documents.ndim != 2 or queries.shape[1] != documents.shape[1]:
         raise ValueError(f"queries {queries.shape} and documents {documents.shape} must be (rows, same dimension)")
     if queries.dtype != documents.dtype:
         queries, documents = queries.astype(np.float64), documents.astype(np.float64)
@@ -309,7 +309,7 @@ class _WidePool(_Pool):
 def _torch() -> Any:
     """The torch module, or None where it is not installed."""
     try:
-        import torch  # noqa: PLC0415
+        import torch
     except ImportError:
         return None
     return torch
@@ -318,7 +318,7 @@ def _torch() -> Any:
 def _floats(vectors: NDArray[Any]) -> Floats:
     """Contiguous float32, or float64 for double precision and integers."""
     array = np.asarray(vectors)
-    single = array.dtype.kind == "f" and array.dtype.itemsize <= 4  # noqa: PLR2004
+    single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
     return np.ascontiguousarray(array, np.float32 if single else np.float64)
 
 

@@ -315,9 +315,7 @@ def _answer(hits: Hits) -> Answer:
     return {"ids": np.asarray(ids), "scores": np.asarray(scores)}
 
 
-def _search(
-    retriever: Retriever | EncodingRetriever, queries: Sequence[str], encoded: Side | None, k: int
-) -> Hits:
+def _search(retriever: Retriever | EncodingRetriever, queries: Sequence[str], encoded: Side | None, k: int) -> Hits:
     if encoded is not None and isinstance(retriever, EncodingRetriever):
         return retriever.search_side(encoded, k)
     return retriever.search(queries, k)

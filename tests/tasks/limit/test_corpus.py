@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.tasks.limit.retrieval.corpus import FILES, PINNED, from_splits, read_folder, read_hub
 
 from harness.errors import DataError, MissingPackage
+from harness.tasks.limit.retrieval.corpus import FILES, PINNED, from_splits, read_folder, read_hub
 
 DOCUMENTS = [
     {"_id": "b", "title": "", "text": " Bea likes Tea. "},

@@ -10,13 +10,14 @@ from math import comb
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from harness.tasks.limit.retrieval import words
 from harness.tasks.limit.retrieval.corpus import Corpus
 from harness.tasks.limit.retrieval.density import density
 from harness.tasks.limit.retrieval.generate import PATTERNS, all_pairs, generate
 from harness.tasks.limit.retrieval.stream import Stream
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 WORD = r"[A-Z][A-Za-z]*(['-][A-Za-z]+|s')*"
 ATTRIBUTE = re.compile(rf"{WORD}( ({WORD}|of|the|on|de|du))*")

@@ -45,9 +45,7 @@ def whole_numbers(rng: np.random.Generator, n: int, d: int, dtype: Any, width: i
     seed=st.integers(0, 2**32 - 1), n_queries=st.integers(1, 40), n_documents=st.integers(1, 90),
     k=st.integers(1, 100), dtype=st.sampled_from([np.float16, np.float32, np.float64]), tile=st.integers(1, 64),
 )  # fmt: skip
-def test_top_k_is_the_definition(
-    seed: int, n_queries: int, n_documents: int, k: int, dtype: Any, tile: int
-) -> None:
+def test_top_k_is_the_definition(seed: int, n_queries: int, n_documents: int, k: int, dtype: Any, tile: int) -> None:
     rng = np.random.default_rng(seed)
     queries, documents = whole_numbers(rng, n_queries, 3, dtype), whole_numbers(rng, n_documents, 3, dtype)
     expected = by_definition(queries.astype(np.float64) @ documents.astype(np.float64).T, k)
