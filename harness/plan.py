@@ -107,9 +107,8 @@ def cells_of(request: Request) -> list[Cell]:
 def make_cell(task: TaskSpec, case: Case, row: BaselineSpec, seed: int, request: Request) -> Cell:
     """The cell of one row on one case; what is known to be impossible is marked."""
     device = _device(row, request.device)
-    cell = Cell(
-        task, case, row, seed, device or request.device, request.threads, blocked=_blocked(row, device, request)
-    )
+    threads = min(request.threads, row.max_threads or request.threads)
+    cell = Cell(task, case, row, seed, device or request.device, threads, blocked=_blocked(row, device, request))
     if row.shared:
         params = {k: v for k, v in row.params.items() if k not in row.shared}
         cell = replace(cell, needs=replace(cell, row=replace(row, params=params), stage="prepare"))
@@ -136,18 +135,13 @@ def interleave(cells: Sequence[Cell]) -> list[Cell]:
     """
     shuffled = list(cells)
     random.Random(0).shuffle(shuffled)
-    order = {name: i for i, name in enumerate(dict.fromkeys(f"{c.task.name} {c.case.name}" for c in cells))}
 
-    def rank(cell: Cell) -> tuple[int, int, int]:
-        heavy = int(cell.row.cost == "heavy")
-        # further processes come after the first round of everything at their case
-        return (heavy and not cell.repeat, int(cell.repeat > 0), order[f"{cell.task.name} {cell.case.name}"])
+    def place(cell: Cell) -> tuple[int, str]:
+        declared = [c.name for c in cell.task.cases]
+        return (declared.index(cell.case.name) if cell.case.name in declared else len(declared), cell.task.name)
 
-    once = [c for c in shuffled if c.repeat == 0]
-    again = [c for c in shuffled if c.repeat > 0]
-    once.sort(key=rank)
-    again.sort(key=lambda c: (order[f"{c.task.name} {c.case.name}"], c.repeat))
-    return once + again
+    # A case's further processes come right after its first round, so that all rows are timed close together.
+    return sorted(shuffled, key=lambda c: (c.row.cost == "heavy" and not c.repeat, c.repeat > 0, place(c), c.repeat))
 
 
 def _cases(task: TaskSpec, request: Request) -> list[Case]:

@@ -28,6 +28,7 @@ _DECLARATIONS = (
     "extra",
     "cost",
     "devices",
+    "max_threads",
     "deterministic",
     "shared",
     "cases",
@@ -78,6 +79,7 @@ class BaselineSpec:
     extra: str = ""
     cost: str = "light"
     devices: tuple[str, ...] = ("cpu",)
+    max_threads: int = 0
     deterministic: bool = True
     shared: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()

@@ -140,6 +140,8 @@ class Baseline:
     """The extra of this distribution that installs `requires`, if not the task family's own."""
     cost: ClassVar[Cost] = "light"
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    max_threads: ClassVar[int] = 0
+    """More threads than this do not help the method (0: unknown); its cells then get no more."""
     deterministic: ClassVar[bool] = True
     """Same seed, threads and machine give the same bits."""
     shared: ClassVar[tuple[str, ...]] = ()

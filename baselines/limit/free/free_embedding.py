@@ -25,6 +25,7 @@ Array = NDArray[np.float32]
 class FreeEmbedding(FreeEmbedder):
     """Vectors optimised on the qrels themselves: full-batch InfoNCE, Adam, projected to the sphere after each step."""
 
+    max_threads = 1  # matrices of this size: two threads mostly wait for each other
     learning_rate: float = 0.01
     temperature: float = 0.1
     max_steps: int = 100_000

@@ -5,8 +5,8 @@ share one: nothing else limits these vectors.
 """
 
 import zlib
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ class HashedNgrams(Retriever):
         columns: dict[str, int] = {}
         words = [[columns.setdefault(w, len(columns)) for w in text.lower().split()] for text in texts]
         grams = [self._ngrams(word) for word in columns]
-        counts = _sparse(words, [[1.0] * len(row) for row in words], len(columns))
-        rows = counts @ _sparse([g for g, _ in grams], [v for _, v in grams], self.dimension)
+        counts = _sparse(words, repeat(1.0), len(columns))
+        rows = counts @ _sparse([g for g, _ in grams], chain.from_iterable(v for _, v in grams), self.dimension)
         np.log1p(rows.data, out=rows.data)
         return rows
 
@@ -57,13 +57,13 @@ class HashedNgrams(Retriever):
         return [zlib.crc32(g.encode()) % self.dimension for g in grams], [WEIGHTS[len(g)] for g in grams]
 
 
-def _sparse(columns: list[list[int]], values: list[list[float]], width: int) -> Any:
+def _sparse(columns: list[list[int]], values: Iterable[float], width: int) -> Any:
     """Rows of a sparse matrix; equal columns of one row are added up by products."""
     from scipy.sparse import csr_array
 
     offsets = np.cumsum([0, *map(len, columns)], dtype=np.int32)  # 32 bits: half the memory of what follows
     places = np.fromiter(chain.from_iterable(columns), np.int32, offsets[-1])
-    numbers = np.fromiter(chain.from_iterable(values), np.float32, offsets[-1])
+    numbers = np.fromiter(values, np.float32, offsets[-1])
     return csr_array((numbers, places, offsets), shape=(len(columns), width))
 
 
