@@ -139,7 +139,7 @@ def build_record(
             source_digest=cell.row.source_digest,
             requires=list(cell.row.requires),
             deterministic=cell.row.deterministic,
-            description={k: redact(v) if isinstance(v, str) else v for k, v in result.get("description", {}).items()},
+            description=_description(finished),
         ),
         seed=cell.seed,
         repeat=cell.repeat,
@@ -206,6 +206,14 @@ def command_of(cell: Cell, setting: Setting) -> str:
     if setting.data:
         words += ["--data", redact(setting.data)]
     return shlex.join(words)
+
+
+def _description(finished: Finished) -> dict[str, rec.Scalar]:
+    """What the method said of its model; rows with a shared preparation have it from there."""
+    said = finished.result.get("description") or {}
+    if finished.shared and not said:
+        return dict(finished.shared[0].baseline.description)
+    return {k: redact(v) if isinstance(v, str) else v for k, v in said.items()}
 
 
 def _needed(phases: list[rec.Phase]) -> int:

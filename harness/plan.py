@@ -140,8 +140,8 @@ def interleave(cells: Sequence[Cell]) -> list[Cell]:
         declared = [c.name for c in cell.task.cases]
         return (declared.index(cell.case.name) if cell.case.name in declared else len(declared), cell.task.name)
 
-    # A case's further processes come right after its first round, so that all rows are timed close together.
-    return sorted(shuffled, key=lambda c: (c.row.cost == "heavy" and not c.repeat, c.repeat > 0, place(c), c.repeat))
+    # Further processes come last, round by round: in each, all rows of a case are timed close together.
+    return sorted(shuffled, key=lambda c: (c.repeat > 0, c.row.cost == "heavy" and not c.repeat, place(c), c.repeat))
 
 
 def _cases(task: TaskSpec, request: Request) -> list[Case]:

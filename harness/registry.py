@@ -149,6 +149,8 @@ class Registry:
                 raise did_you_mean("baseline", name, [f"{b.prefix}:MODEL" for b in self.baselines if b.prefix])
             if not model:
                 raise UsageError(f"{name!r} names no model; write {prefix}:MODEL, for example {prefix}:org/name")
+            if Path(model).is_dir():  # children run elsewhere: a relative folder would be taken for a name on a hub
+                model = str(Path(model).resolve())
             return [replace_params(b, name, {"model": model}) for b in kinds]
         every = [row for of_task in rows.values() for row in of_task]
         found = [row for row in every if row.name == name] or [row for row in every if _file_name(row) == name]

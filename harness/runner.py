@@ -180,7 +180,9 @@ class Runner:
             if needs is None or cell.blocked or self._find_shared(needs):
                 del todo[index]
                 return cell
-            if not any(c.key == needs.key and c.repeat == needs.repeat for c, _, _ in self._running.values()):
+            if needs.repeat and not (paths.prepared_root() / needs.key / "bundle.json").exists():
+                needs = replace(needs, repeat=0)  # only the first process leaves what the others need
+            if not any(c.key == needs.key for c, _, _ in self._running.values()):
                 return needs
         return None
 
@@ -400,9 +402,9 @@ class Runner:
     def _preload(self, cell: Cell) -> tuple[str, ...]:
         """Modules to import before the fork: what the task and all rows of this cost class in the run need."""
         rows: Sequence[BaselineSpec] = [r for rs in self._request.rows.values() for r in rs if r.cost == cell.row.cost]
-        modules = [*cell.task.preload, *(m for r in rows for m in r.requires)]
+        modules = [m for r in rows for m in r.requires]
         for task in self._request.tasks:
-            modules += task.preload
+            modules += [*task.preload, task.module]
         return tuple(sorted(set(modules)))
 
     def _spec(self, cell: Cell, question: Path) -> dict[str, Any]:

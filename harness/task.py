@@ -157,7 +157,8 @@ class Baseline:
     context: Context = Context()
 
     def load(self) -> None:
-        """Load models or libraries. Called once, in the child, inside the measured phase `load`."""
+        """Load models or libraries. Called once, in the child, inside the measured phase `load`; not called where a
+        shared preparation is handed on (see `shared`), since what follows it works on prepared arrays."""
 
     def describe(self) -> Mapping[str, Scalar]:
         """Provenance of what was run, for the record: weights digest, prompts, max tokens, dtype, similarity..."""

@@ -27,6 +27,7 @@ def child_environment(threads: int) -> dict[str, str]:
     """This process's environment with every thread count and the hash seed set, and nothing that calls home."""
     fixed = {name: str(threads) for name in THREAD_VARIABLES}
     quiet = {
+        "OPENBLAS_THREAD_TIMEOUT": "12",  # its threads wake with every fork; let them sleep soon instead of spinning
         "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     }  # fmt: skip

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.random  # loaded lazily otherwise, in every child
+from threadpoolctl import ThreadpoolController, threadpool_info
 
 from harness.bundle import BundleError, read_bundle, write_bundle
 from harness.errors import MissingPackage, Unsupported
@@ -39,14 +41,15 @@ def run_cell(place: Path, spec: dict[str, Any], marks: int, acks: int) -> int:
         memory.populate_file_mappings(_POPULATE_BYTES)
         gc.collect()
         gc.freeze()
-        with meter.phase("load"):
-            method.load()
+        if prepared is None:  # what is left to do after a shared preparation needs no model
+            with meter.phase("load"):
+                method.load()
         if spec["stage"] == "prepare":
             answer = task.prepare(method, question, meter)
         else:
             answer = task.drive(method, question, meter, prepared)
         write_bundle(place / "answer", dict(answer))
-        result["description"] = dict(method.describe())
+        result["description"] = dict(method.describe()) if prepared is None else {}
     except Unsupported as error:
         result = {"status": "unsupported", "reason": str(error)}
     except MissingPackage as error:
@@ -96,12 +99,14 @@ def _seed(seed: int) -> None:
         torch.manual_seed(seed % 2**63)
 
 
+_pools = ThreadpoolController()
+"""Found once, in the server. What a method loads later was started with the thread variables set."""
+
+
 def _limit_threads(threads: int) -> None:
     # The server was started with the same number in the environment; libraries that were loaded before the fork are
     # set again here. Rayon, numba and Arrow read the environment only.
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(threads)
+    _pools.limit(limits=threads)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
     if faiss := sys.modules.get("faiss"):
@@ -109,8 +114,6 @@ def _limit_threads(threads: int) -> None:
 
 
 def _threads_used() -> dict[str, int]:
-    from threadpoolctl import threadpool_info
-
     used = {f"{pool['internal_api']}": int(pool["num_threads"]) for pool in threadpool_info()}
     if torch := sys.modules.get("torch"):
         used["torch"] = torch.get_num_threads()

@@ -22,10 +22,6 @@ class HashedNgrams(Retriever):
     """Character 3- to 5-grams of words, hashed into buckets; log(1 + count), cosine (NUMEN, arXiv:2601.15205)."""
 
     dimension: int = 32768
-    variants = {
-        "hashed-ngrams-d4096": {"dimension": 4096},
-        "hashed-ngrams-d32768": {},
-    }
     requires = ("scipy",)
 
     def index(self, documents: Sequence[str]) -> None:
