@@ -9,11 +9,12 @@ import pandas as pd
 
 from harness import paths
 from harness.errors import HarnessError, UsageError
+from harness.known import read_samples
 from harness.measure import environment
 from harness.plan import Request, parse_seeds
 from harness.record import Record
 from harness.registry import load_registry
-from harness.runner import Options, Reporter, Runner, Summary, read_samples
+from harness.runner import Options, Reporter, Runner, Summary
 from harness.store import BrokenRecord, Store, read_record, sidecar_of
 from harness.table import Row, SamplesOf, rows_of
 from harness.task import SCALES, Scale

@@ -6,7 +6,6 @@ import json
 import secrets
 import shutil
 import signal
-import statistics
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,22 +20,20 @@ import numpy as np
 
 from harness import __version__, assemble, paths
 from harness import record as rec
-from harness.assemble import Finished, Samples, Setting
+from harness.assemble import Finished, Setting
 from harness.errors import UsageError
 from harness.executors.local import JudgeClient, JudgeError, LocalExecutor
-from harness.measure import canary as canaries
+from harness.known import Known, artifact_of
 from harness.measure import environment
+from harness.measure.canary import CANARY_VERSION, CanaryClock
 from harness.plan import Cell, Request, cells_of, expand_repeats, make_cell
 from harness.registry import ORACLE, BaselineSpec, TaskSpec
-from harness.store import Store, sidecar_of
+from harness.store import Store
 from harness.table import outcome_of
 from harness.task import Case
 
 if TYPE_CHECKING:
     from harness.record import Record
-
-_OPENING_ROUNDS = 20
-_MOVED = 0.1
 
 
 class Reporter(Protocol):
@@ -84,6 +81,17 @@ class Summary:
     canary_drift: float = 1.0
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A cell that is under way."""
+
+    cell: Cell
+    started: str
+    canary_before_ns: float
+    spent_s: float
+    """CPU that this process spent on starting it."""
+
+
 class Runner:
     """One run. `run()` does everything; the methods below it are its steps."""
 
@@ -94,8 +102,7 @@ class Runner:
         self.judge = JudgeClient()
         self.summary = Summary(datetime.now(UTC).strftime("%Y%m%dT%H%M%S-") + secrets.token_hex(4))
         self._draws: dict[str, tuple[Path, str]] = {}
-        self._shared: dict[tuple[str, int], tuple[Record, Samples] | None] = {}
-        self._running: dict[str, tuple[Cell, str, float]] = {}
+        self._running: dict[str, _Running] = {}
 
     def data_cases(self, tasks: Sequence[TaskSpec], path: str) -> dict[str, list[Case]]:
         """Cases over the user's own data, for every task that takes such data. Raises UsageError."""
@@ -137,23 +144,33 @@ class Runner:
 
     def _run_all(self, cells: list[Cell]) -> None:
         self._describe_machine()
-        self._know_earlier(cells)
-        todo = deque(c for c in cells if not self._is_done(c))
+        todo = deque(self._not_done(cells))
         self.reporter.planned(list(todo), len(cells) - len(todo))
         if todo:
-            self._opening_canary()
+            self._canary = CanaryClock()
         planned = {(c.key, c.repeat) for c in cells}
         while todo or self._running:
             self._step(todo)
             if not todo and not self._running:
                 more = [c for c in self._refined() if (c.key, c.repeat) not in planned]
                 planned.update((c.key, c.repeat) for c in more)
-                self._know_earlier(more)
-                more = [c for c in more if not self._is_done(c)]
+                more = self._not_done(more)
                 self.reporter.more(more)
                 todo.extend(more)
         if self.summary.records:
-            self.summary.canary_drift = _time_canary(_OPENING_ROUNDS) / self._reference_ns
+            self.summary.canary_drift = self._canary.closing_drift()
+
+    def _not_done(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Those without a final record on this machine; the records of the others are remembered."""
+        self._known.read(cells)
+        left = []
+        for cell in cells:
+            record = self._known.done(cell)
+            if record is None:
+                left.append(cell)
+            else:
+                self.summary.earlier.append(record)
+        return left
 
     def _step(self, todo: deque[Cell]) -> None:
         """Start what can be started, then wait for something to end."""
@@ -166,9 +183,8 @@ class Runner:
             return
         for event in self._executor.wait(None):
             if event["event"] == "server-lost":
-                for folder in [
-                    f for f, (c, _, _) in self._running.items() if self._preload(c) == tuple(event["preload"])
-                ]:
+                lost = tuple(event["preload"])
+                for folder in [f for f, r in self._running.items() if self._preload(r.cell) == lost]:
                     self._end(folder)
             elif event["event"] in ("done", "lost") and event["cell"] in self._running:
                 self._end(event["cell"])
@@ -177,12 +193,12 @@ class Runner:
         """The first cell whose needs are met; the preparation it lacks, if that is not running yet."""
         for index, cell in enumerate(todo):
             needs = cell.needs
-            if needs is None or cell.blocked or self._find_shared(needs):
+            if needs is None or cell.blocked or self._known.shared(needs):
                 del todo[index]
                 return cell
-            if needs.repeat and not (paths.prepared_root() / needs.key / "bundle.json").exists():
+            if needs.repeat and not artifact_of(needs).is_dir():
                 needs = replace(needs, repeat=0)  # only the first process leaves what the others need
-            if not any(c.key == needs.key for c, _, _ in self._running.values()):
+            if not any(c.key == needs.key for c in (r.cell for r in self._running.values())):
                 return needs
         return None
 
@@ -190,20 +206,18 @@ class Runner:
         begun = time.process_time()
         identity = self.store.new_id(cell.key)
         started = _now()
+        if self._drop_repeat(cell):
+            return
         if cell.blocked:
             self._finish(Finished(cell, *_as_status(cell.blocked)), identity, started, None, begun)
             return
-        shared = self._shared.get((cell.needs.key, cell.needs.repeat)) if cell.needs else None
-        if cell.needs and (shared is None or shared[0].status != "ok"):
-            cause = shared[0] if shared else None
-            status = cause.status if cause else "failed"
-            reason = f"the preparation it shares with other rows: {cause.reason}" if cause else "no preparation"
-            self._finish(Finished(cell, status, reason), identity, started, None, begun)
-            return
-        if self._drop_repeat(cell):
+        shared = self._known.shared(cell.needs) if cell.needs else None
+        if shared is not None and shared[0].status != "ok":
+            reason = f"the preparation it shares with other rows: {shared[0].reason}"
+            self._finish(Finished(cell, shared[0].status, reason), identity, started, None, begun)
             return
         self.reporter.started(cell)
-        before = self._canary()
+        before = self._canary.now()
         try:
             question, draw_digest = self._draw(cell)
             if cell.row.name == ORACLE:
@@ -217,27 +231,25 @@ class Runner:
         folder = self._scratch / identity
         folder.mkdir()
         (folder / "spec.json").write_text(json.dumps(self._spec(cell, question)), "utf-8")
-        self._running[str(folder)] = (cell, started, before)
         self._executor.start(folder, self._preload(cell))
-        cell_cost = time.process_time() - begun
-        self._spent = cell_cost
+        self._running[str(folder)] = _Running(cell, started, before, time.process_time() - begun)
 
     def _end(self, folder: str) -> None:
-        begun = time.process_time() - getattr(self, "_spent", 0.0)
-        cell, started, before = self._running.pop(folder)
+        running = self._running.pop(folder)
+        cell, begun = running.cell, time.process_time() - running.spent_s
         place = Path(folder)
         finished = assemble.read_end(cell, place)
         if cell.needs:
-            finished.shared = self._shared.get((cell.needs.key, cell.needs.repeat))
+            finished.shared = self._known.shared(cell.needs)
         finished.draw_digest = self._draws.get(_draw_key(cell), (place, ""))[1]
         if finished.status == "ok" and cell.stage == "answer" and cell.repeat == 0:
             self._score(finished, place)
         if finished.status == "ok" and cell.stage == "prepare" and cell.repeat == 0:
-            kept = paths.prepared_root() / cell.key
+            kept = artifact_of(cell)
             shutil.rmtree(kept, ignore_errors=True)
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(place / "answer", kept)
-        self._finish(finished, place.name, started, before, begun)
+        self._finish(finished, place.name, running.started, running.canary_before_ns, begun)
         shutil.rmtree(place, ignore_errors=True)
 
     def _finish(self, finished: Finished, identity: str, started: str, before: float | None, begun: float) -> None:
@@ -245,11 +257,11 @@ class Runner:
         cell = finished.cell
         canary = None
         if before is not None:
-            after = self._canary()
-            drift = (before + after) / 2 / self._reference_ns
+            after = self._canary.now()
+            drift = (before + after) / 2 / self._canary.reference_ns
             canary = rec.Canary(
-                version=canaries.CANARY_VERSION, before_ns=before, after_ns=after, drift=drift,
-                moved=abs(drift - 1) > _MOVED,
+                version=CANARY_VERSION, before_ns=before, after_ns=after, drift=drift,
+                moved=abs(drift - 1) > CanaryClock.MOVED,
             )  # fmt: skip
         setting = Setting(
             self.summary.run, self._environment_digest, self._fingerprint, __version__, self.options.timeout_s,
@@ -260,9 +272,7 @@ class Runner:
         with _deaf():  # an interrupt in here would lose a finished cell
             self.store.add(record, sidecar)
         self.summary.records.append(record)
-        self._remember(record)
-        if cell.stage == "prepare":
-            self._shared[cell.key, cell.repeat] = (record, finished.samples)
+        self._known.add(record, finished.samples)
         self.reporter.finished(cell, record)
 
     # -- what is known -----------------------------------------------------------------------------------------------
@@ -275,79 +285,14 @@ class Runner:
         self._environment_digest = environment.environment_digest(found)
         self._fingerprint = environment.fingerprint(found)
         self.store.add_environment(self._environment_digest, found)
-        self._known: dict[str, list[Record]] = {}
-
-    def _opening_canary(self) -> None:
-        self._reference_ns = _time_canary(_OPENING_ROUNDS)
-        self._last_canary = (time.monotonic(), self._reference_ns)
-
-    def _canary(self) -> float:
-        """One round between cells; neighbours share it."""
-        at, value = self._last_canary
-        if time.monotonic() - at > 0.02:
-            value = _time_canary(1)
-            self._last_canary = (time.monotonic(), value)
-        return value
-
-    def _know_earlier(self, cells: Sequence[Cell]) -> None:
-        """Read earlier records of these cells, and of what they need, on this machine."""
-        wanted = {c.key for c in cells} | {c.needs.key for c in cells if c.needs}
-        by_prefix: dict[str, list[Path]] = {}
-        for task in {c.task.name for c in cells}:
-            for path in self.store.paths(task):
-                by_prefix.setdefault(path.stem.partition("-")[0], []).append(path)
-        from harness.store import BrokenRecord, read_record
-
-        for key in wanted - set(self._known):
-            self._known[key] = []
-            for path in by_prefix.get(key[:16], ()):
-                record = read_record(path)
-                if isinstance(record, BrokenRecord):
-                    self.reporter.note(
-                        f"{path} holds no valid record ({record.reason}); `harness results clean` moves it away"
-                    )
-                elif record.key == key and record.provenance.fingerprint == self._fingerprint:
-                    self._known[key].append(record)
-
-    def _remember(self, record: Record) -> None:
-        self._known.setdefault(record.key, []).append(record)
-
-    def _is_done(self, cell: Cell) -> bool:
-        if self.options.force:
-            return False
-        for record in self._known[cell.key]:
-            if self._is_final(record) and (record.status != "ok" or record.repeat == cell.repeat):
-                self.summary.earlier.append(record)
-                return True
-        return False
-
-    def _is_final(self, record: Record) -> bool:
-        if record.status == "timeout":
-            return record.timeout_s >= self.options.timeout_s
-        if record.status == "oom":
-            return record.memory_limit_bytes >= self.options.memory_limit_bytes
-        return record.status in rec.FINAL
+        limits = (self.options.timeout_s, self.options.memory_limit_bytes)
+        self._known = Known(self.store, self._fingerprint, *limits, self.options.force, self.reporter.note)
 
     def _drop_repeat(self, cell: Cell) -> bool:
         """A further process of a row whose first one did not answer in this run would only fail again."""
         return cell.repeat > 0 and any(
             r.key == cell.key and r.repeat == 0 and r.status != "ok" for r in self.summary.records
         )
-
-    def _find_shared(self, needs: Cell) -> bool:
-        """Whether the preparation is at hand: from this run, or from an earlier one with its artifact still cached."""
-        key = (needs.key, needs.repeat)
-        if key in self._shared:
-            return True
-        artifact = (paths.prepared_root() / needs.key / "bundle.json").exists()
-        if not artifact or self.options.force:
-            return False
-        for path in self.store.paths(needs.task.name, needs.key):
-            for record in self._known.get(needs.key, ()):
-                if record.id == path.stem and record.status == "ok" and record.repeat == needs.repeat:
-                    self._shared[key] = (record, read_samples(sidecar_of(path)))
-                    return True
-        return False
 
     def _refined(self) -> list[Cell]:
         """Further cells that searches for breaking points ask for, given all that is known of each row."""
@@ -422,21 +367,12 @@ class Runner:
             "threads": cell.threads,
             "method_seed": cell.method_seed,
             "question": str(question),
-            "prepared": str(paths.prepared_root() / cell.needs.key) if cell.needs else "",
+            "prepared": str(artifact_of(cell.needs)) if cell.needs else "",
             "cache_dir": str(paths.cache_root() / "methods"),
             "lock": str(self._scratch / "timed.lock") if self.options.jobs > 1 else "",
             "timeout_s": self.options.timeout_s,
             "memory_limit_bytes": self.options.memory_limit_bytes,
         }
-
-
-def read_samples(path: Path) -> Samples:
-    """The raw latency samples of a sidecar, by stream; empty if it cannot be read."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {n.removeprefix("latency/"): arrays[n] for n in arrays.files if n.startswith("latency/")}
-    except (OSError, ValueError, EOFError, KeyError):
-        return {}
 
 
 def _take_scores(finished: Finished, reply: Mapping[str, Any], items: Path) -> None:
@@ -464,10 +400,6 @@ def _as_status(pair: tuple[str, str]) -> tuple[rec.Status, str]:
     if kind == "failed" or kind == "unsupported" or kind == "skipped":
         return kind, reason  # type: ignore[return-value]
     return "failed", f"the task itself failed ({kind}): {reason}; please report this"
-
-
-def _time_canary(rounds: int) -> float:
-    return statistics.median(canaries.canary(rounds).wall_ns)
 
 
 def _now() -> str:
