@@ -25,8 +25,9 @@ class Digests(Encoder):
             file.write("loaded ")
     def encode(self, texts):
         time.sleep(0.002)
-        rows = [sum(np.frombuffer(hashlib.sha256(w.encode()).digest(), np.uint8) - 127.5 for w in t.split()) for t in texts]
-        return np.array(rows, np.float32)
+        return np.array([sum(map(self.word, text.split())) for text in texts], np.float32)
+    def word(self, word):
+        return np.frombuffer(hashlib.sha256(word.encode()).digest(), np.uint8) - 127.5
     def reduce(self, vectors):
         return vectors[:, :self.dimension]
     def describe(self):

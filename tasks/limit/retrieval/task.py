@@ -87,7 +87,7 @@ class Retrieval(Task[Method]):
         Case(
             "critical-4",
             params={"kind": "critical", "n": 4, "draws": 20},
-            light="standard",
+            light="full",
             heavy="standard",
             only="critical",
         ),
