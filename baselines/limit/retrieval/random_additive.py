@@ -30,7 +30,7 @@ class RandomAdditive(Encoder):
         "random-additive-d512": {"dimension": 512},
         "random-additive-d1024": {},
         "random-additive-d2048": {"dimension": 2048},
-        "random-additive-words-d1024": {"tokens": "words"},
+        "random-additive-words-d512": {"tokens": "words", "dimension": 512},
     }
     requires = ("torch",)
     similarity = "dot"
