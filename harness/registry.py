@@ -7,6 +7,7 @@ be listed with the reason. What is read are literals, plus calls of `Case(...)` 
 from __future__ import annotations
 
 import ast
+import fnmatch
 import hashlib
 import importlib.util
 import sys
@@ -124,7 +125,8 @@ class Registry:
         return [oracle_row(task), *rows] if task.has_oracle else rows
 
     def select_rows(self, tasks: list[TaskSpec], wanted: list[str]) -> dict[str, list[BaselineSpec]]:
-        """Rows of each task, all or those `wanted`: a row's name, a file's name, PATH.py, or PREFIX:MODEL."""
+        """Rows of each task, all or those `wanted`: a row's name or a pattern of names, a file's
+        name, PATH.py, or PREFIX:MODEL."""
         rows = {task.name: self.rows(task) for task in tasks}
         if not wanted:
             return rows
@@ -154,6 +156,8 @@ class Registry:
             return [replace_params(b, name, {"model": model}) for b in kinds]
         every = [row for of_task in rows.values() for row in of_task]
         found = [row for row in every if row.name == name] or [row for row in every if _file_name(row) == name]
+        if not found and any(c in name for c in "*?["):
+            found = [row for row in every if fnmatch.fnmatchcase(row.name, name)]
         if not found:
             known = [row.name for row in every] + [_file_name(row) for row in every]
             raise did_you_mean("baseline", name, known)

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--task", required=True, metavar="NAME[,NAME]", help="task or family, for example limit or limit/retrieval")
     add("--baseline", nargs="+", action="extend", default=[], metavar="NAME",
-        help="row or file name, PATH.py, or mteb:MODEL; default: all that are installed")  # fmt: skip
+        help="row or file name, 'pattern*', PATH.py, or mteb:MODEL; default: all that are installed")  # fmt: skip
     add("--case", default="", metavar="GLOB", help="only cases whose name matches, for example '1000-*'")
     add(
         "--scale", default="standard", choices=("smoke", "standard", "full"), help="how much to run (default: standard)"
