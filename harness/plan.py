@@ -93,7 +93,10 @@ def cells_of(request: Request) -> list[Cell]:
         for case in _cases(task, request):
             for row in rows:
                 if _takes_part(case, row, request.scale, request.data_cases is not None):
-                    cells += [make_cell(task, case, row, seed, request) for seed in _seeds(task, row, request)]
+                    seeds = _seeds(task, row, request)
+                    if row.name == ORACLE:
+                        seeds = seeds[:1]  # a ceiling needs no repeats
+                    cells += [make_cell(task, case, row, seed, request) for seed in seeds]
     if not cells:
         rows_text = ", ".join(sorted({r.name for rs in request.rows.values() for r in rs})) or "no baseline"
         raise NothingMatched(

@@ -22,6 +22,8 @@ def _start(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "harness", *words], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
+        # a shell that runs the tests in the background has SIGINT ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
@@ -91,7 +93,10 @@ def test_an_interrupt_keeps_what_is_done_and_says_so(number: int, method, smoke,
     )
     assert _wait_for(lambda: list((tmp_path / "r").rglob("quick/*.json")), 90)
     run.send_signal(number)
-    assert run.wait(15) == 130
+    try:
+        assert run.wait(15) == 130
+    finally:
+        run.kill()
     records, broken = Store(tmp_path / "r").load()
     assert not broken
     assert [r.baseline.name for r in records] == ["quick"]

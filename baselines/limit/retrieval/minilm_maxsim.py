@@ -47,9 +47,9 @@ class MiniLMMaxSim(TokenEncoder):
         self.axes: NDArray[np.float32] | None = None
         if self.dimension >= documents.shape[1]:
             return
-        mean = documents.mean(axis=0, dtype=np.float64)
+        mean = documents.mean(axis=0, dtype=np.float64).astype(np.float32)
         blocks = (documents[i : i + 65536] - mean for i in range(0, len(documents), 65536))
-        scatter = sum(block.T @ block for block in blocks)
+        scatter = sum((block.T @ block).astype(np.float64) for block in blocks)
         self.axes = np.linalg.eigh(scatter)[1][:, : -self.dimension - 1 : -1].astype(np.float32)
 
     def reduce(self, vectors: NDArray[Any]) -> NDArray[Any]:
