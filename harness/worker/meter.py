@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 ItemT = TypeVar("ItemT")
 SHORT_CALL_NS = 100_000
 """Calls shorter than this are timed in loops: the clock and the interpreter would be a visible part of them."""
-_WARM_BATCH, _WARM_BATCHES, _WARM_LIMIT_NS = 5, 8, 2_000_000_000
+_WARM_BATCH, _WARM_BATCHES, _WARM_LIMIT_NS = 5, 8, 500_000_000
 
 
 class PipeMeter:
