@@ -11,6 +11,7 @@ from harness import paths
 from harness.errors import HarnessError, UsageError
 from harness.known import read_samples
 from harness.measure import environment
+from harness.pins import pinned_rows
 from harness.plan import Request, parse_seeds
 from harness.record import Record
 from harness.registry import load_registry
@@ -34,12 +35,17 @@ def run(
     memory_limit_bytes: int = 0,
     results: str | Path = paths.DEFAULT_RESULTS,
     data: str = "",
+    queries: str = "",
+    metric: str = "",
     force: bool = False,
+    with_: Iterable[str] = (),
 ) -> pd.DataFrame:
     """Run baselines on a task, and return one row for each that took part, as `load_results` does.
 
     Args are those of `harness run`: `baselines` are row names, file names, paths of Python files, or `mteb:MODEL`;
-    `seeds` a number of draws, or a list of seeds. Cells that are done already on this machine are not run again.
+    `seeds` a number of draws, or a list of seeds; `with_` pinned versions such as `["faiss-cpu==1.11.0", "current"]`,
+    each of which gives the rows that need it an environment of its own. Cells that are done already on this machine
+    are not run again.
 
     Raises UsageError for unknown names or impossible values, NothingMatched if nothing is selected, and
     KeyboardInterrupt if it was interrupted (what was finished is kept).
@@ -54,7 +60,8 @@ def run(
         seeds = str(seeds)
     chosen = parse_seeds(seeds) if isinstance(seeds, str) else list(seeds) if seeds is not None else None
     threads = default_threads() if threads is None else threads
-    options = Options(jobs, timeout_s, memory_limit_bytes, force, data)
+    said = {name: value for name, value in (("queries", queries), ("metric", metric)) if value}
+    options = Options(jobs, timeout_s, memory_limit_bytes, force, data, said)
     runner, request = make_run(
         task,
         list(baselines),
@@ -65,6 +72,7 @@ def run(
         threads,
         results,
         options,
+        with_=list(with_),
     )
     summary = runner.run(request)
     if summary.interrupted:
@@ -116,7 +124,7 @@ def records_of(summary: Summary) -> list[Record]:
 
 def make_run(
     task: str, baselines: Sequence[str], case: str, scale: str, seeds: Sequence[int] | None, device: str, threads: int,
-    results: str | Path, options: Options, reporter: Reporter | None = None,
+    results: str | Path, options: Options, reporter: Reporter | None = None, with_: Sequence[str] = (),
 ) -> tuple[Runner, Request]:  # fmt: skip
     """Check everything that can be checked before something runs. Raises UsageError or NothingMatched."""
     if threads < 1:
@@ -131,7 +139,7 @@ def make_run(
         raise UsageError(f"--device {device!r}: choose one of auto, cpu, cuda")
     registry = load_registry()
     tasks = registry.select_tasks(task)
-    rows = registry.select_rows(tasks, list(baselines))
+    rows = pinned_rows(registry.select_rows(tasks, list(baselines)), with_)
     runner = Runner(Store(results), options, reporter)
     try:
         cases = runner.data_cases(tasks, options.data) if options.data else None
@@ -139,7 +147,7 @@ def make_run(
         runner.judge.close()
         raise
     chosen: Scale = scale
-    return runner, Request(tasks, rows, chosen, case, seeds, device, threads, cases, bool(baselines))
+    return runner, Request(tasks, rows, chosen, case, seeds, device, threads, cases)
 
 
 def default_threads() -> int:

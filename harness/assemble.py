@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import record as rec
+from harness.pins import plain_name
 from harness.plan import Cell
+from harness.questions import Drawn
 from harness.redact import redact
 from harness.registry import ORACLE
 from harness.stats import Interval, latency_summary, t_interval, wilson
@@ -44,7 +46,7 @@ class Finished:
     notes: list[str] = field(default_factory=list)
     independent: bool = False
     """Items are independent units: their spread gives the interval."""
-    draw_digest: str = ""
+    drawn: Drawn | None = None
     shared: tuple[Record, Samples] | None = None
     """The preparation's record and samples, charged to this cell."""
 
@@ -61,6 +63,7 @@ class Setting:
     memory_limit_bytes: int
     scale: str
     data: str = ""
+    data_options: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_end(cell: Cell, folder: Path) -> Finished:
@@ -129,7 +132,8 @@ def build_record(
         case=rec.CaseRef(
             name=cell.case.name,
             params={k: redact(v) if isinstance(v, str) else v for k, v in cell.case.params.items()},
-            draw_digest=finished.draw_digest,
+            draw_digest=finished.drawn.digest if finished.drawn else "",
+            about=dict(finished.drawn.about) if finished.drawn else {},
         ),
         baseline=rec.BaselineRef(
             name=redact(cell.row.name),
@@ -139,6 +143,7 @@ def build_record(
             source_digest=cell.row.source_digest,
             requires=list(cell.row.requires),
             deterministic=cell.row.deterministic,
+            pinned=_pinned(cell),
             description=_description(finished),
         ),
         seed=cell.seed,
@@ -156,7 +161,7 @@ def build_record(
         memory_watch=outcome.get("memory_watch", "not run"),
         timeout_s=setting.timeout_s,
         canary=canary,
-        notes=[redact(n) for n in finished.notes],
+        notes=[redact(n) for n in [*finished.notes, *_notes_on_pins(finished)]],
         output_tail="" if finished.status == "ok" else redact(outcome.get("output_tail", ""))[-_TAIL_CHARS:],
         sidecar=hashlib.sha256(sidecar).hexdigest() if sidecar else "",
         cost=rec.Cost(
@@ -199,13 +204,38 @@ def compose(finished: Finished) -> Samples:
 def command_of(cell: Cell, setting: Setting) -> str:
     """A command line that runs this one cell again."""
     row = cell.row
-    name = redact(str(row.path)) if row.path and not row.module else redact(row.name)
+    pins = row.environment.requirements if row.environment else ()
+    name = redact(str(row.path)) if row.path and not row.module else redact(plain_name(row.name, pins))
     words = ["harness", "run", "--task", cell.task.name, "--baseline", name, "--case", cell.case.name,
              "--scale", setting.scale, "--seeds", f"{cell.seed},", "--device", cell.device,
              "--threads", str(cell.threads), "--force"]  # fmt: skip
+    if pins:
+        words += ["--with", ",".join(pins)]
     if setting.data:
         words += ["--data", redact(setting.data)]
+        for name, value in sorted(setting.data_options.items()):
+            words += [f"--{name}", redact(value)]
     return shlex.join(words)
+
+
+def _pinned(cell: Cell) -> rec.Pinned | None:
+    own = cell.row.environment
+    return rec.Pinned(requirements=list(own.requirements), lock=own.lock, packages=dict(own.packages)) if own else None
+
+
+def _notes_on_pins(finished: Finished) -> list[str]:
+    """What had to change for the pins, and pins that the child did not import from where it should have."""
+    own = finished.cell.row.environment
+    if own is None:
+        return []
+    notes = [own.note] if own.note else []
+    imported, libraries = set(finished.result.get("pinned", [])), finished.result.get("libraries", {})
+    for requirement in own.requirements if finished.status == "ok" else ():
+        modules = own.modules.get(requirement.partition("==")[0], ())
+        if not imported.intersection(modules):
+            instead = [f"{name} {libraries[name]}" for name in modules if name in libraries]
+            notes.append(f"{requirement} was not what was imported: " + (", ".join(instead) or "nothing of it was"))
+    return notes
 
 
 def _description(finished: Finished) -> dict[str, rec.Scalar]:
@@ -240,8 +270,10 @@ def _phases(outcome: Mapping[str, Any], result: Mapping[str, Any]) -> list[rec.P
 def _scores(finished: Finished) -> list[rec.ScoreValue]:
     declared: dict[str, Score] = {s.name: s for s in finished.cell.task.scores}
     values = []
-    for name, value in finished.scores.items():
-        score = declared.get(name, Score(name, bounded=False))
+    order = {name: place for place, name in enumerate(declared)}
+    for name, value in sorted(finished.scores.items(), key=lambda s: order.get(s[0], len(order))):
+        score = declared.get(name.partition("[")[0], Score(name, bounded=False))
+        main = score.main and name == score.name
         items = finished.items.get(name)
         n = 0 if items is None else len(items)
         interval = _interval(finished, score, value, items)
@@ -253,7 +285,7 @@ def _scores(finished: Finished) -> list[rec.ScoreValue]:
                 unit=score.unit,
                 higher_is_better=score.higher_is_better,
                 best=score.best,
-                main=score.main,
+                main=main,
                 n=n,
             )
         )

@@ -26,6 +26,11 @@ def prepared_root() -> Path:
     return cache_root() / "prepared"
 
 
+def overlays_root() -> Path:
+    """Environments that `--with` asked for."""
+    return cache_root() / "environments"
+
+
 def size_of(folder: Path) -> int:
     """Bytes in all files under `folder`; 0 if there is none."""
     return sum(p.lstat().st_size for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else 0

@@ -11,10 +11,14 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import NothingMatched, UsageError, did_you_mean
 from harness.registry import ORACLE, BaselineSpec, TaskSpec
 from harness.task import SCALES, Case, Scale
+
+if TYPE_CHECKING:
+    from harness.overlay import Overlay
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Cell:
     @property
     def key(self) -> str:
         """Digest of everything that decides the numbers; the repeat does not."""
+        environment = self.row.environment
         return _digest(
             {
                 "task": [self.task.name, self.task.version],
@@ -48,7 +53,8 @@ class Cell:
                 "threads": self.threads,
                 "stage": self.stage,
                 "needs": self.needs.key if self.needs else None,
-                "libraries": _major_versions(self.row.requires),
+                "libraries": _major_versions(self.row.requires, environment),
+                **({"environment": environment.lock} if environment else {}),
             }
         )
 
@@ -81,8 +87,6 @@ class Request:
     threads: int = 1
     data_cases: Mapping[str, Sequence[Case]] | None = None
     """Per task: run these, made from the user's own data, instead of the declared ones."""
-    named: bool = False
-    """Rows were named one by one: a heavy one then runs at every case of the scale, light or heavy."""
 
 
 def cells_of(request: Request) -> list[Cell]:
@@ -93,7 +97,7 @@ def cells_of(request: Request) -> list[Cell]:
         for case in _cases(task, request):
             for row in rows:
                 if _takes_part(case, row, request.scale, request.data_cases is not None):
-                    seeds = _seeds(task, row, request)
+                    seeds = _seeds(task, case, row, request)
                     if row.name == ORACLE:
                         seeds = seeds[:1]  # a ceiling needs no repeats
                     cells += [make_cell(task, case, row, seed, request) for seed in seeds]
@@ -104,7 +108,19 @@ def cells_of(request: Request) -> list[Cell]:
             + (f" like {request.case_glob!r}" if request.case_glob else "")
             + f" at scale {request.scale!r}; try --scale full (`harness list cases` shows who takes part where)"
         )
-    return interleave(expand_repeats(cells))
+    return interleave(expand_repeats(_once_where_broken(cells)))
+
+
+def _once_where_broken(cells: Sequence[Cell]) -> list[Cell]:
+    """A row whose environment could not be made says so once."""
+    out, said = [], set()
+    for cell in cells:
+        if cell.row.environment and cell.row.environment.problem:
+            if (cell.task.name, cell.row.name) in said:
+                continue
+            said.add((cell.task.name, cell.row.name))
+        out.append(cell)
+    return out
 
 
 def make_cell(task: TaskSpec, case: Case, row: BaselineSpec, seed: int, request: Request) -> Cell:
@@ -169,10 +185,10 @@ def _takes_part(case: Case, row: BaselineSpec, scale: Scale, own_data: bool) -> 
     return own_data or (smallest is not None and SCALES.index(smallest) <= SCALES.index(scale))
 
 
-def _seeds(task: TaskSpec, row: BaselineSpec, request: Request) -> list[int]:
+def _seeds(task: TaskSpec, case: Case, row: BaselineSpec, request: Request) -> list[int]:
     if request.seeds is not None:
         return list(request.seeds)
-    return list(range(task.seeds[request.scale][row.cost]))
+    return list(range(case.seeds or task.seeds[request.scale][row.cost]))
 
 
 def _device(row: BaselineSpec, wanted: str) -> str | None:
@@ -184,7 +200,15 @@ def _device(row: BaselineSpec, wanted: str) -> str | None:
 def _blocked(row: BaselineSpec, device: str | None, request: Request) -> tuple[str, str] | None:
     if device is None:
         return "unsupported", f"{row.name} runs on {', '.join(row.devices)} only"
-    missing = [m for m in row.requires if not _is_installed(m)]
+    environment = row.environment
+    if environment and environment.problem:
+        return "skipped", environment.problem
+    missing = [m for m in row.requires if not _is_installed(m, environment)]
+    if missing and environment:
+        return "skipped", (
+            f"neither {environment.label} nor what is installed provides {', '.join(missing)}; pin what does as well, "
+            "for example --with 'a==1.0,b==2.1'"
+        )
     if missing:
         extra = row.extra or row.task.partition("/")[0]
         return "skipped", f"{', '.join(missing)} is not installed; run: pip install 'limits-harness[{extra}]'"
@@ -198,9 +222,12 @@ def cuda_is_present() -> bool:
     return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
 
 
-def _is_installed(module: str) -> bool:
+def _is_installed(module: str, environment: Overlay | None) -> bool:
+    top = module.partition(".")[0]
+    if environment and (not environment.lock or environment.version_of(top)):
+        return True  # what is not made yet may hold anything
     try:
-        return importlib.util.find_spec(module.partition(".")[0]) is not None
+        return importlib.util.find_spec(top) is not None
     except (ImportError, ValueError):
         return False
 
@@ -208,13 +235,14 @@ def _is_installed(module: str) -> bool:
 _versions: dict[str, str] = {}
 
 
-def _major_versions(modules: Iterable[str]) -> dict[str, str]:
-    """Major versions of the distributions behind modules, plus Python's and NumPy's."""
+def _major_versions(modules: Iterable[str], environment: Overlay | None) -> dict[str, str]:
+    """Major versions of the distributions behind modules, plus Python's and NumPy's, as the child will import them."""
     found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for module in ("numpy", *modules):
         if module not in _versions:
             _versions[module] = _version(module.partition(".")[0])
-        found[module] = _versions[module].partition(".")[0]
+        pinned = environment.version_of(module.partition(".")[0]) if environment else None
+        found[module] = (pinned or _versions[module]).partition(".")[0]
     return found
 
 

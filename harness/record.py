@@ -41,7 +41,20 @@ class CaseRef(_Part):
     name: str
     params: dict[str, Scalar]
     draw_digest: str = ""
-    """Digest of the question's texts and integers, where the task gives one."""
+    """Digest of the question, where the task gives one."""
+    about: dict[str, Scalar] = {}
+    """What the task says of the data of this draw: sizes, estimates."""
+
+
+class Pinned(_Part):
+    """Packages of `--with`, imported before what is installed."""
+
+    requirements: list[str]
+    """`name==version`."""
+    lock: str
+    """SHA-256 of the names, versions and files of all its packages; empty if it could not be made."""
+    packages: dict[str, str]
+    """All of them: what was pinned, and what that needs otherwise than it is installed."""
 
 
 class BaselineRef(_Part):
@@ -55,6 +68,8 @@ class BaselineRef(_Part):
     """SHA-256 of the file and of the first-party files it imports."""
     requires: list[str] = []
     deterministic: bool = True
+    pinned: Pinned | None = None
+    """The environment of its own that the row was run in; None: what is installed."""
     description: dict[str, Scalar] = {}
     """What the method says of its model: weights digest, prompts, max tokens, dtype, similarity, remote code."""
 

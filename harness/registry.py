@@ -12,13 +12,16 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, did_you_mean
 from harness.task import Baseline, Case, Scalar, Score, Task
+
+if TYPE_CHECKING:
+    from harness.overlay import Overlay
 
 ORACLE = "oracle"
 """The control that the judge answers itself, from the truth."""
@@ -36,6 +39,8 @@ _DECLARATIONS = (
     "takes",
     "prefix",
 )
+_OF_VARIANTS = ("cost", "cases", "takes")
+"""Declarations that a variant may state otherwise than its class."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,11 @@ class TaskSpec:
     preload: tuple[str, ...]
     has_oracle: bool
     has_refine: bool
-    source_digest: str
+
+    @cached_property
+    def source_digest(self) -> str:
+        """SHA-256 of all of the task's own source files."""
+        return digest_files(tuple(sorted(self.path.parent.rglob("*.py"))))
 
     @property
     def family(self) -> str:
@@ -87,8 +96,22 @@ class BaselineSpec:
     takes: tuple[str, ...] = ("*",)
     prefix: str = ""
     summary: str = ""
-    source_digest: str = ""
-    sources: tuple[Path, ...] = ()
+    more_sources: tuple[Path, ...] = ()
+    """Files that decide its numbers as well, besides its own and what that imports."""
+    environment: Overlay | None = None
+    """Pinned packages it runs with; None: what is installed."""
+
+    @cached_property
+    def sources(self) -> tuple[Path, ...]:
+        """The file, what it imports from plugin folders or from its own, and `more_sources`. Read when asked for:
+        a list of names needs none of it."""
+        own = _first_party_sources(self.path) if self.path else ()
+        return tuple(sorted({*own, *self.more_sources}))
+
+    @cached_property
+    def source_digest(self) -> str:
+        """SHA-256 of the sources."""
+        return digest_files(self.sources)
 
 
 @dataclass(frozen=True)
@@ -153,7 +176,7 @@ class Registry:
                 raise UsageError(f"{name!r} names no model; write {prefix}:MODEL, for example {prefix}:org/name")
             if Path(model).is_dir():  # children run elsewhere: a relative folder would be taken for a name on a hub
                 model = str(Path(model).resolve())
-            return [replace_params(b, name, {"model": model}) for b in kinds]
+            return [_with_model(b, name, model) for b in kinds]
         every = [row for of_task in rows.values() for row in of_task]
         found = [row for row in every if row.name == name] or [row for row in every if _file_name(row) == name]
         if not found and any(c in name for c in "*?["):
@@ -166,16 +189,25 @@ class Registry:
 
 def replace_params(spec: BaselineSpec, name: str, params: Mapping[str, Scalar]) -> BaselineSpec:
     """The same method under another row name, with some parameters changed."""
-    from dataclasses import replace
-
     return replace(spec, name=name, params={**spec.params, **params})
+
+
+def _with_model(spec: BaselineSpec, name: str, model: str) -> BaselineSpec:
+    """A row of a method that takes a model; where that is a Python file (PATH.py:MORE), its source decides too."""
+    path, colon, more = model.partition(":")
+    if not path.endswith(".py"):
+        return replace_params(spec, name, {"model": model})
+    if not Path(path).is_file():
+        raise UsageError(f"{name!r}: {path} is no file; write {spec.prefix}:PATH.py:... with the path of one")
+    full = Path(path).resolve()
+    return replace(replace_params(spec, name, {"model": f"{full}{colon}{more}"}), more_sources=(full,))
 
 
 def oracle_row(task: TaskSpec) -> BaselineSpec:
     """The control that answers from the truth."""
     return BaselineSpec(
         name=ORACLE, task=task.name, path=None, module="", class_name="", summary="answers from the truth (control)",
-        source_digest=task.source_digest, cases=tuple({c.only for c in task.cases if c.only}),
+        more_sources=(task.path,), cases=tuple({c.only for c in task.cases if c.only}),
     )  # fmt: skip
 
 
@@ -240,23 +272,38 @@ def read_baseline_file(path: Path, tasks: Mapping[str, TaskSpec], module: str = 
         raise UsageError(f"{path}: one baseline class a file, found {len(found)}: {where}; move all but one elsewhere")
     node, task = found[0]
     declared, defaults, variants = _read_class(path, node)
-    sources = _first_party_sources(path)
+    names = tuple(base.id for base in node.bases if isinstance(base, ast.Name))
+    declared = {**_declared_by_interface(tasks[task].path.parent, names), **declared}
     base = BaselineSpec(
         name=path.stem.replace("_", "-"), task=task, path=path.resolve(), module=module, class_name=node.name,
-        params=defaults, summary=_first_line(node), sources=sources, source_digest=digest_files(sources), **declared,
+        params=defaults, summary=_first_line(node), **declared,
     )  # fmt: skip
     if not variants:
         return [base]
     rows = []
     for name, changed in variants.items():
-        unknown = sorted(set(changed) - set(defaults))
+        said = {k: v for k, v in changed.items() if k in _OF_VARIANTS}
+        params = {k: v for k, v in changed.items() if k not in _OF_VARIANTS}
+        unknown = sorted(set(params) - set(defaults))
         if unknown:
             raise UsageError(
                 f"{path}:{node.lineno}: variant {name!r} sets {unknown[0]!r}, which is no parameter of {node.name}; "
                 f"parameters are annotated attributes with a default: {', '.join(defaults) or 'none yet'}"
             )
-        rows.append(replace_params(base, name, changed))
+        rows.append(replace(replace_params(base, name, params), **said))
     return rows
+
+
+@cache
+def _declared_by_interface(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """What the task's own classes of these names declare: defaults for all baselines that derive from them."""
+    for path in sorted(folder.glob("*.py")):
+        if not any(f"\nclass {name}".encode() in path.read_bytes() for name in names):
+            continue  # parsing is what costs
+        for node in _parse(path, "task").body:
+            if isinstance(node, ast.ClassDef) and node.name in names:
+                return _read_class(path, node)[0]
+    return {}
 
 
 def _read_class(path: Path, node: ast.ClassDef) -> tuple[dict[str, Any], dict[str, Scalar], dict[str, Any]]:
@@ -305,7 +352,7 @@ def _read_task(path: Path, root: Path, root_module: str) -> TaskSpec:
         return TaskSpec(
             name=path.parent.relative_to(root).as_posix(), path=path, module=_module_of(path, root, root_module),
             class_name=node.name, has_oracle="oracle" in methods, has_refine="refine" in methods,
-            source_digest=digest_files(tuple(sorted(path.parent.rglob("*.py")))), **values,
+            **values,
         )  # fmt: skip
     raise UsageError(f"{path}: no class derives from harness.task.Task")
 
@@ -387,36 +434,46 @@ def _roots(kind: str) -> Iterator[tuple[Path, str]]:
 
 
 def _entry_points(group: str) -> list[str]:
-    # importlib.metadata costs 50 ms to import and reads every distribution; only few declare entry points at all.
     found = []
-    for place in sys.path:
-        for path in sorted(Path(place or ".").glob("*.dist-info/entry_points.txt")):
-            text = path.read_text("utf-8", errors="replace")
-            if f"[{group}]" not in text:
-                continue
-            section = text.partition(f"[{group}]")[2].partition("\n[")[0]
-            found += [line.partition("=")[2].strip() for line in section.splitlines() if "=" in line]
+    for text in _entry_point_files():
+        section = text.partition(f"[{group}]")[2].partition("\n[")[0]
+        found += [line.partition("=")[2].strip() for line in section.splitlines() if "=" in line]
     return found
+
+
+@cache
+def _entry_point_files() -> tuple[str, ...]:
+    # importlib.metadata costs 50 ms to import and reads every distribution; only few declare entry points at all.
+    places = (path for place in sys.path for path in sorted(Path(place or ".").glob("*.dist-info/entry_points.txt")))
+    return tuple(path.read_text("utf-8", errors="replace") for path in places)
 
 
 def _first_party_sources(path: Path) -> tuple[Path, ...]:
     """The file and, transitively, what it imports from plugin folders or from its own folder."""
-    seen: dict[Path, None] = {}
+    seen: set[Path] = set()
     todo = [path.resolve()]
     while todo:
         current = todo.pop()
-        if current in seen:
-            continue
-        seen[current] = None
-        for node in ast.walk(_parse(current, "baseline")):
-            names: list[str] = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                stem = "." * node.level + (node.module or "")
-                names = [stem, *(f"{stem}.{alias.name}" for alias in node.names)]
-            todo += [p for name in names if (p := _plugin_path(name, current)) and p not in seen]
+        if current not in seen:
+            seen.add(current)
+            status = current.stat()
+            todo += _plugins_imported_by(current, status.st_mtime_ns, status.st_size)
     return tuple(sorted(seen))
+
+
+@lru_cache(maxsize=4096)
+def _plugins_imported_by(path: Path, _mtime_ns: int, _size: int) -> tuple[Path, ...]:
+    """Files of plugin folders, or of its own folder, that a file imports itself."""
+    found: dict[Path, None] = {}
+    for node in ast.walk(_parse(path, "baseline")):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            stem = "." * node.level + (node.module or "")
+            names = [stem, *(f"{stem}.{alias.name}" for alias in node.names)]
+        found.update((p, None) for name in names if (p := _plugin_path(name, path)))
+    return tuple(found)
 
 
 def _plugin_path(module: str, importer: Path) -> Path | None:

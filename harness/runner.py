@@ -22,12 +22,14 @@ from harness import __version__, assemble, paths
 from harness import record as rec
 from harness.assemble import Finished, Setting
 from harness.errors import UsageError
-from harness.executors.local import JudgeClient, JudgeError, LocalExecutor
+from harness.executors.local import JudgeClient, JudgeError, LocalExecutor, ServerKey
 from harness.known import Known, artifact_of
 from harness.measure import environment
 from harness.measure.canary import CANARY_VERSION, CanaryClock
+from harness.pins import with_environments
 from harness.plan import Cell, Request, cells_of, expand_repeats, make_cell
-from harness.registry import ORACLE, BaselineSpec, TaskSpec
+from harness.questions import Drawn, Questions, draw_request
+from harness.registry import ORACLE, TaskSpec
 from harness.store import Store
 from harness.table import outcome_of
 from harness.task import Case
@@ -66,6 +68,8 @@ class Options:
     """0: four fifths of what the machine or its cgroup allows."""
     force: bool = False
     data: str = ""
+    data_options: Mapping[str, str] = field(default_factory=dict)
+    """What else was said of the data: `queries`, `metric`."""
 
 
 @dataclass
@@ -90,6 +94,7 @@ class _Running:
     canary_before_ns: float
     spent_s: float
     """CPU that this process spent on starting it."""
+    drawn: Drawn
 
 
 class Runner:
@@ -101,7 +106,6 @@ class Runner:
         self.options = replace(options, memory_limit_bytes=limit)
         self.judge = JudgeClient()
         self.summary = Summary(datetime.now(UTC).strftime("%Y%m%dT%H%M%S-") + secrets.token_hex(4))
-        self._draws: dict[str, tuple[Path, str]] = {}
         self._running: dict[str, _Running] = {}
 
     def data_cases(self, tasks: Sequence[TaskSpec], path: str) -> dict[str, list[Case]]:
@@ -110,7 +114,8 @@ class Runner:
         refusals = []
         for task in tasks:
             try:
-                reply = self.judge.ask({"op": "data_cases", "task": _named(task), "path": path})
+                options = dict(self.options.data_options)
+                reply = self.judge.ask({"op": "data_cases", "task": _named(task), "path": path, "options": options})
                 cases[task.name] = [Case(**c) for c in reply["cases"]]
             except JudgeError as error:
                 if error.kind != "unsupported":
@@ -127,10 +132,12 @@ class Runner:
         scratch = paths.runs_root() / self.summary.run
         scratch.mkdir(parents=True)
         self._scratch = scratch
+        self._questions = Questions(self.judge, scratch)
         self._executor = LocalExecutor(request.threads)
         try:
             with _interruptible():
-                self._run_all(cells_of(request))
+                self._request = replace(request, rows=with_environments(request.rows, self.reporter.note))
+                self._run_all(cells_of(self._request))
         except KeyboardInterrupt:
             self.summary.interrupted = True
         finally:
@@ -183,8 +190,7 @@ class Runner:
             return
         for event in self._executor.wait(None):
             if event["event"] == "server-lost":
-                lost = tuple(event["preload"])
-                for folder in [f for f, r in self._running.items() if self._preload(r.cell) == lost]:
+                for folder in [f for f, r in self._running.items() if self._server(r.cell) == event["server"]]:
                     self._end(folder)
             elif event["event"] in ("done", "lost") and event["cell"] in self._running:
                 self._end(event["cell"])
@@ -219,10 +225,10 @@ class Runner:
         self.reporter.started(cell)
         before = self._canary.now()
         try:
-            question, draw_digest = self._draw(cell)
+            drawn = self._questions.get(cell, [r.drawn.folder for r in self._running.values()])
             if cell.row.name == ORACLE:
                 finished = self._judge_oracle(cell)
-                finished.draw_digest = draw_digest
+                finished.drawn = drawn
                 self._finish(finished, identity, started, before, begun)
                 return
         except JudgeError as error:
@@ -230,9 +236,9 @@ class Runner:
             return
         folder = self._scratch / identity
         folder.mkdir()
-        (folder / "spec.json").write_text(json.dumps(self._spec(cell, question)), "utf-8")
-        self._executor.start(folder, self._preload(cell))
-        self._running[str(folder)] = _Running(cell, started, before, time.process_time() - begun)
+        (folder / "spec.json").write_text(json.dumps(self._spec(cell, drawn.folder)), "utf-8")
+        self._executor.start(folder, self._server(cell))
+        self._running[str(folder)] = _Running(cell, started, before, time.process_time() - begun, drawn)
 
     def _end(self, folder: str) -> None:
         running = self._running.pop(folder)
@@ -241,7 +247,7 @@ class Runner:
         finished = assemble.read_end(cell, place)
         if cell.needs:
             finished.shared = self._known.shared(cell.needs)
-        finished.draw_digest = self._draws.get(_draw_key(cell), (place, ""))[1]
+        finished.drawn = running.drawn
         if finished.status == "ok" and cell.stage == "answer" and cell.repeat == 0:
             self._score(finished, place)
         if finished.status == "ok" and cell.stage == "prepare" and cell.repeat == 0:
@@ -265,7 +271,7 @@ class Runner:
             )  # fmt: skip
         setting = Setting(
             self.summary.run, self._environment_digest, self._fingerprint, __version__, self.options.timeout_s,
-            self.options.memory_limit_bytes, self._request.scale, self.options.data,
+            self.options.memory_limit_bytes, self._request.scale, self.options.data, self.options.data_options,
         )  # fmt: skip
         spent = time.process_time() - begun
         record, sidecar = assemble.build_record(finished, setting, identity, canary, started, _now(), spent)
@@ -317,16 +323,8 @@ class Runner:
 
     # -- the judge and the child -------------------------------------------------------------------------------------
 
-    def _draw(self, cell: Cell) -> tuple[Path, str]:
-        key = _draw_key(cell)
-        if key not in self._draws:
-            folder = self._scratch / f"question-{len(self._draws)}"
-            reply = self.judge.ask({"op": "draw", **_draw_request(cell), "folder": str(folder)})
-            self._draws[key] = (folder, reply["digest"])
-        return self._draws[key]
-
     def _score(self, finished: Finished, place: Path) -> None:
-        request = {**_draw_request(finished.cell), "answer": str(place / "answer"), "items": str(place / "items.npz")}
+        request = {**draw_request(finished.cell), "answer": str(place / "answer"), "items": str(place / "items.npz")}
         try:
             reply = self.judge.ask({"op": "score", **request})
         except JudgeError as error:
@@ -337,20 +335,22 @@ class Runner:
     def _judge_oracle(self, cell: Cell) -> Finished:
         items = self._scratch / f"oracle-{secrets.token_hex(4)}.npz"
         try:
-            reply = self.judge.ask({"op": "oracle", **_draw_request(cell), "items": str(items)})
+            reply = self.judge.ask({"op": "oracle", **draw_request(cell), "items": str(items)})
         except JudgeError as error:
             return Finished(cell, *_as_status((error.kind, str(error))))
         finished = Finished(cell, "ok")
         _take_scores(finished, reply, items)
         return finished
 
-    def _preload(self, cell: Cell) -> tuple[str, ...]:
-        """Modules to import before the fork: what the task and all rows of this cost class in the run need."""
-        rows: Sequence[BaselineSpec] = [r for rs in self._request.rows.values() for r in rs if r.cost == cell.row.cost]
-        modules = [m for r in rows for m in r.requires]
+    def _server(self, cell: Cell) -> ServerKey:
+        """The server to fork from. It has imported what the task and all rows of this cost class and this environment
+        in the run need."""
+        environment = cell.row.environment
+        every = [r for rows in self._request.rows.values() for r in rows]
+        modules = [m for r in every if (r.cost, r.environment) == (cell.row.cost, environment) for m in r.requires]
         for task in self._request.tasks:
             modules += [*task.preload, task.module]
-        return tuple(sorted(set(modules)))
+        return ServerKey(tuple(sorted(set(modules))), str(environment.site) if environment else "")
 
     def _spec(self, cell: Cell, question: Path) -> dict[str, Any]:
         row = cell.row
@@ -368,6 +368,7 @@ class Runner:
             "method_seed": cell.method_seed,
             "question": str(question),
             "prepared": str(artifact_of(cell.needs)) if cell.needs else "",
+            "overlay": str(row.environment.site) if row.environment else "",
             "cache_dir": str(paths.cache_root() / "methods"),
             "lock": str(self._scratch / "timed.lock") if self.options.jobs > 1 else "",
             "timeout_s": self.options.timeout_s,
@@ -385,14 +386,6 @@ def _take_scores(finished: Finished, reply: Mapping[str, Any], items: Path) -> N
 
 def _named(task: TaskSpec) -> dict[str, str]:
     return {"module": task.module, "class": task.class_name}
-
-
-def _draw_request(cell: Cell) -> dict[str, Any]:
-    return {"task": _named(cell.task), "case": asdict(cell.case), "seed": cell.seed}
-
-
-def _draw_key(cell: Cell) -> str:
-    return json.dumps(_draw_request(cell), sort_keys=True)
 
 
 def _as_status(pair: tuple[str, str]) -> tuple[rec.Status, str]:

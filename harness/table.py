@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.stats import interval_over_draws, latency_interval, quantile_gate, rank_sets
-from harness.task import Baseline, BreakingPoint, Case, Outcome, Task
+from harness.task import Baseline, BreakingPoint, Case, Outcome, Ranking, Task
 
 if TYPE_CHECKING:
     from harness.record import Record
@@ -58,6 +58,10 @@ class Row:
     canary_moved: bool = False
     params: dict[str, Any] = field(default_factory=dict)
     case_params: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+    """What the task says of the newest draw's data."""
+    costs: dict[str, float] = field(default_factory=dict)
+    """Medians over processes of what `Outcome.costs` holds: every stream, every phase."""
     kind: str = "cell"
     notes: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
@@ -109,7 +113,30 @@ def outcome_of(record: Record, task: TaskSpec) -> Outcome:
     return Outcome(
         replace(declared, params=record.case.params), record.seed, record.status,
         {s.name: s.value for s in record.scores}, {s.name: s.interval for s in record.scores},
+        record.baseline.name, record.baseline.file, record.repeat, costs_of(record),
     )  # fmt: skip
+
+
+def costs_of(record: Record) -> dict[str, float]:
+    """What a record says of costs, by stream and phase (see `Outcome.costs`)."""
+    costs: dict[str, float] = {}
+    for stream in record.latency:
+        costs[f"{stream.name}.p50_ns"] = stream.median_ns
+        if stream.p95_ns is not None:
+            costs[f"{stream.name}.p95_ns"] = stream.p95_ns
+    for phase in record.phases:
+        costs[f"{phase.name}.wall_s"] = phase.wall_ns / 1e9
+        costs[f"{phase.name}.items_per_s"] = phase.items / (phase.wall_ns / 1e9)
+        costs[f"{phase.name}.delta_bytes"] = phase.delta_rss_bytes
+    return costs
+
+
+def _costs(records: Sequence[Record]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for record in records:
+        for name, value in costs_of(record).items():
+            found.setdefault(name, []).append(value)
+    return {name: statistics.median(values) for name, values in found.items()}
 
 
 def breaking_points(records: Iterable[Record], tasks: Mapping[str, TaskSpec]) -> list[tuple[str, str, BreakingPoint]]:
@@ -124,6 +151,60 @@ def breaking_points(records: Iterable[Record], tasks: Mapping[str, TaskSpec]) ->
         spec = tasks[name]
         task: Task[Baseline] = getattr(importlib.import_module(spec.module), spec.class_name)()
         found += [(name, baseline, point) for point in task.breaking_points([outcome_of(r, spec) for r in group])]
+    return found
+
+
+@dataclass(frozen=True)
+class Place:
+    """One line of a ranking: intervals are over processes, from five of them or more; `ranks` are those that
+    overlapping intervals cannot exclude."""
+
+    method: str
+    setting: str
+    value: float | None
+    interval: tuple[float, float] | None
+    ranks: tuple[int, int] | None
+    why: str
+
+
+def places(ranking: Ranking) -> list[Place]:
+    """The methods of a ranking, best first, those without a value last."""
+    found = []
+    for standing in ranking.standings:
+        over = latency_interval(standing.values)
+        value = statistics.median(standing.values) if standing.values else None
+        found.append((standing, value, (over.low, over.high) if over else None))
+    sign = -1 if ranking.higher_is_better else 1
+    found.sort(key=lambda f: (f[1] is None, sign * (f[1] or 0.0), f[0].method))
+    ranked = [(f[0].method, f[2]) for f in found if f[2] is not None]
+    ranks = dict(zip([m for m, _ in ranked], _ranks([i for _, i in ranked], ranking.higher_is_better), strict=True))
+    return [Place(s.method, s.setting, v, i, ranks.get(s.method) if i else None, s.why) for s, v, i in found]
+
+
+def _ranks(intervals: Sequence[tuple[float, float]], higher_is_better: bool) -> list[tuple[int, int]]:
+    """From 1 + those that are surely better to all but those that are surely worse."""
+    out = []
+    for low, high in intervals:
+        above = sum(other[1] < low for other in intervals)
+        below = sum(other[0] > high for other in intervals)
+        better, worse = (below, above) if higher_is_better else (above, below)
+        out.append((1 + better, len(intervals) - worse))
+    return out
+
+
+def rankings(records: Iterable[Record], tasks: Mapping[str, TaskSpec]) -> list[tuple[str, Ranking]]:
+    """(task, ranking) for all that the records of one machine, the newest, support. Imports the tasks' modules."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        spec = tasks.get(record.task.name)
+        if spec and record.task.version == spec.version and record.kind != "prepare":
+            groups.setdefault(record.task.name, []).append(record)
+    found = []
+    for name, group in sorted(groups.items()):
+        task: Task[Baseline] = getattr(importlib.import_module(tasks[name].module), tasks[name].class_name)()
+        machine = max(group, key=lambda r: (r.provenance.started, r.id)).provenance.fingerprint
+        own = [outcome_of(r, tasks[name]) for r in group if r.provenance.fingerprint == machine]
+        found += [(name, ranking) for ranking in task.rankings(own)]
     return found
 
 
@@ -198,6 +279,8 @@ def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int,
         canary_moved=any(r.canary.moved for r in timed if r.canary),
         params=dict(last.baseline.params),
         case_params=dict(last.case.params),
+        about=dict(last.case.about),
+        costs=_costs(timed),
         kind=last.kind,
         notes=tuple(dict.fromkeys(n for r in group for n in r.notes)),
         records=tuple(r.id for r in group),

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer", "Baseline", "BreakingPoint", "Case", "Context", "Cost", "Draw", "InvalidAnswer", "Meter",
-    "MissingPackage", "Outcome", "Question", "Scalar", "Scale", "Score", "Scored", "Task", "Unsupported",
+    "MissingPackage", "Outcome", "Question", "Ranking", "Scalar", "Scale", "Score", "Scored", "Standing", "Task",
+    "Unsupported",
 ]  # fmt: skip
 
 Scale = Literal["smoke", "standard", "full"]
@@ -56,6 +57,8 @@ class Case:
     download_bytes: int = 0
     only: str = ""
     """If set: only baselines that declare this name in their literal `cases` take part."""
+    seeds: int = 0
+    """Draws of this case, at every scale; 0: as many as the task says for the scale and the baseline's cost."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Draw:
     truth: Mapping[str, Any]
     digest: str = ""
     """Digest of the question's text and integers where it is pinned or promised to be the same on every platform."""
+    about: Mapping[str, Scalar] = field(default_factory=dict)
+    """What is worth knowing of the data (sizes, estimates): kept on the record, shown above the table."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +99,20 @@ class Scored:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `Task.refine` and `Task.breaking_points` see of a finished cell, and nothing else."""
+    """What a task's searches and rankings see of a finished cell, and nothing else."""
 
     case: Case
     seed: int
     status: str
     values: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
+    row: str = ""
+    method: str = ""
+    """The file that the row is a setting of."""
+    repeat: int = 0
+    """Above 0: a further process, which has costs and no scores. Only rankings see these."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """`STREAM.p50_ns` and `.p95_ns` of single calls, `PHASE.wall_s`, `.items_per_s` and `.delta_bytes`."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +126,28 @@ class BreakingPoint:
     """95 %; None at an end that the search did not reach."""
     beside: str = ""
     """What others found, with the source."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One method's place in a `Ranking`: its value in every process, or why it has none."""
+
+    method: str
+    setting: str
+    """The row or rows that reach it."""
+    values: Sequence[float]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A further ranking that the records of one case support, over methods instead of rows."""
+
+    case: str
+    name: str
+    unit: str
+    standings: Sequence[Standing]
+    higher_is_better: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,8 +166,9 @@ class Baseline:
     """
 
     version: ClassVar[int] = 1
-    variants: ClassVar[Mapping[str, Mapping[str, Scalar]]] = {}
-    """Row name -> parameters that differ from the defaults. Empty: one row, named like the file."""
+    variants: ClassVar[Mapping[str, Mapping[str, Scalar | tuple[str, ...]]]] = {}
+    """Row name -> parameters that differ from the defaults, and `cost`, `cases` or `takes`, if they differ from the
+    class's. Empty: one row, named like the file."""
     requires: ClassVar[tuple[str, ...]] = ()
     """Importable module names without which the method cannot run."""
     extra: ClassVar[str] = ""
@@ -231,8 +266,13 @@ class Task(Generic[BaselineT]):
         """The limits that one row's outcomes show. Pure: also used on records of other machines."""
         return ()
 
-    def data_cases(self, path: str) -> Iterable[Case]:
-        """Cases over the user's own data at `path` (`--data`). Raises `DataError` for data that cannot be used."""
+    def rankings(self, outcomes: Sequence[Outcome]) -> Iterable[Ranking]:
+        """Rankings of methods by cost at equal quality, from the outcomes of all rows and processes. Pure."""
+        return ()
+
+    def data_cases(self, path: str, **options: str) -> Iterable[Case]:
+        """Cases over the user's own data at `path` (`--data`), with what `--queries` and `--metric` say, if given.
+        Raises `DataError` for data that cannot be used, and `Unsupported` for an option that makes no sense here."""
         raise Unsupported("this task takes no --data")
 
 

@@ -17,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--baseline", default="", metavar="PATH.py", help="the file of a baseline that is not installed"
     )
     parser.add_argument("--data", default="", metavar="PATH", help="the data of a record that was made with --data")
+    parser.add_argument("--queries", default="", metavar="PATH", help="its queries, if it was made with --queries")
     parser.add_argument("--json", action="store_true")
 
 
@@ -25,6 +26,7 @@ def execute(options: argparse.Namespace) -> int:
     from harness.api import load_record, make_run
     from harness.cli import progress
     from harness.errors import UsageError
+    from harness.pins import plain_name
     from harness.runner import Options
     from harness.store import Store
 
@@ -32,10 +34,15 @@ def execute(options: argparse.Namespace) -> int:
     if old.kind == "prepare":
         raise UsageError("that record is a shared preparation; rerun one of the rows that use it")
     reporter = progress.choose(options.json)
-    settings = Options(1, old.timeout_s, old.memory_limit_bytes, True, options.data)
+    said = {"queries": options.queries, "metric": str(old.case.params.get("metric", ""))} if options.data else {}
+    data_options = {name: value for name, value in said.items() if value}
+    settings = Options(1, old.timeout_s, old.memory_limit_bytes, True, options.data, data_options)
+    pins = old.baseline.pinned.requirements if old.baseline.pinned else []
+    name = options.baseline or plain_name(old.baseline.name, pins)
     runner, request = make_run(
-        old.task.name, [options.baseline or old.baseline.name], old.case.name, "full", [old.seed], old.device,
+        old.task.name, [name], old.case.name, "full", [old.seed], old.device,
         old.threads, options.results, settings, reporter,
+        [",".join(pins)] if pins else [],
     )  # fmt: skip
     task = request.tasks[0]
     for what, then, now in (("task version", old.task.version, task.version),

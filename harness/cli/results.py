@@ -19,7 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     merge = actions.add_parser("merge", help="copy the records of other folders into one")
     merge.add_argument("source", nargs="+")
     clean = actions.add_parser("clean", help="move broken records away, remove leftovers; --caches: caches as well")
-    clean.add_argument("--caches", action="store_true", help="also remove shared preparations (they are made again)")
+    clean.add_argument("--caches", action="store_true", help="also remove shared preparations and the environments "
+                       "of --with (they are made again)")  # fmt: skip
     where = actions.add_parser("path", help="where results and caches lie, and how large they are")
     for action in (merge, clean, where):
         action.add_argument("--results", default=str(paths.DEFAULT_RESULTS), metavar="DIR")
@@ -33,6 +34,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.action == "clean":
         return _clean(root, options.caches)
     for name, folder in (("results", root), ("shared preparations", paths.prepared_root()),
+                         ("pinned environments", paths.overlays_root()),
                          ("scratch of runs", paths.runs_root()), ("all caches", paths.cache_root())):  # fmt: skip
         print(f"{name:<20} {paths.size_of(folder) / 1e6:>10.1f} MB  {folder}")
     return 0
@@ -97,8 +99,12 @@ def _clean(root: Path, caches: bool) -> int:
         if time.time() - folder.stat().st_mtime > _STALE_S:
             freed += paths.size_of(folder)
             shutil.rmtree(folder, ignore_errors=True)
-    if caches:
-        freed += paths.size_of(paths.prepared_root())
-        shutil.rmtree(paths.prepared_root(), ignore_errors=True)
+    for folder in paths.overlays_root().glob(".making-*"):  # an installation that was killed
+        if time.time() - folder.stat().st_mtime > _STALE_S:
+            freed += paths.size_of(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+    for folder in (paths.prepared_root(), paths.overlays_root()) if caches else ():
+        freed += paths.size_of(folder)
+        shutil.rmtree(folder, ignore_errors=True)
     print(f"{moved} broken records moved to {root / 'broken'}, {removed} leftovers removed, {freed / 1e6:.1f} MB freed")
     return 0

@@ -25,7 +25,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--seeds", default=None, metavar="N", help="5: five draws; 7,8: those; fresh: a secret one (default: by scale)")
     add("--data", default="", metavar="PATH", help="your own data instead of the cases, for example a folder with "
-        "corpus.jsonl, queries.jsonl and qrels.jsonl")  # fmt: skip
+        "corpus.jsonl, queries.jsonl and qrels.jsonl, or vectors.npy")  # fmt: skip
+    add("--queries", default="", metavar="PATH", help="vectors to search your --data for (default: some held out)")
+    add("--metric", default="", choices=("l2", "cosine", "ip"), help="how vectors of --data compare (default: l2)")
+    add("--with", dest="with_", action="append", default=[], metavar="NAME==VERSION",
+        help="run the rows that need this package with that version, in a cached environment; repeat to compare "
+        "several, 'current': what is installed, 'a==1.0,b==2.1': both in one")  # fmt: skip
     add("--device", default="auto", choices=("cpu", "cuda", "auto"))
     add("--threads", type=int, default=None, metavar="N", help="threads of each cell (default: all cores, at most 4)")
     add("--jobs", type=int, default=1, metavar="N", help="cells at a time; timed parts still exclude each other")
@@ -41,7 +46,8 @@ def execute(options: argparse.Namespace) -> int:
     """Run and return the exit code."""
     from harness.api import default_threads, make_run, records_of, samples_in
     from harness.cli import progress
-    from harness.cli.show import print_breaking_points, print_rows
+    from harness.cli.findings import print_findings
+    from harness.cli.show import print_rows
     from harness.plan import parse_seeds
     from harness.runner import Options
     from harness.table import rows_of
@@ -52,10 +58,15 @@ def execute(options: argparse.Namespace) -> int:
         )
     reporter = progress.choose(options.json, options.dry_run)
     threads = default_threads() if options.threads is None else options.threads
+    said = {"queries": options.queries, "metric": options.metric}
+    data_options = {name: value for name, value in said.items() if value}
+    if data_options and not options.data:
+        raise UsageError(f"--{next(iter(data_options))} says something of --data, which is missing; name it as well")
     runner, request = make_run(
         options.task, options.baseline, options.case, options.scale,
         parse_seeds(options.seeds) if options.seeds is not None else None, options.device, threads, options.results,
-        Options(options.jobs, options.timeout, parse_size(options.memory_limit), options.force, options.data), reporter,
+        Options(options.jobs, options.timeout, parse_size(options.memory_limit), options.force, options.data,
+                data_options), reporter, options.with_,
     )  # fmt: skip
     if options.dry_run:
         from harness.cli.dry_run import print_plan
@@ -67,7 +78,7 @@ def execute(options: argparse.Namespace) -> int:
     records = records_of(summary)
     if not options.json:
         print_rows(rows_of(records, samples_in(runner.store)))
-        print_breaking_points(records)
+        print_findings(records)
         print(f"\nrecords: {os.path.join(options.results, 'records')}   again as a table: harness show --results "
               f"{options.results}")  # fmt: skip
         if abs(summary.canary_drift - 1) > 0.1:

@@ -10,13 +10,12 @@ import os
 import sys
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from harness.cli.advice import advice_for
 from harness.table import Row
 
-if TYPE_CHECKING:
-    from harness.record import Record
+FURTHER = 4
+"""Scores besides the main one that a table has room for."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +34,7 @@ def execute(options: argparse.Namespace) -> int:
     import fnmatch
 
     from harness.api import default_results, samples_in
+    from harness.cli.findings import print_findings
     from harness.errors import NothingMatched, StoreError
     from harness.registry import load_registry
     from harness.store import Store
@@ -58,7 +58,7 @@ def execute(options: argparse.Namespace) -> int:
         raise NothingMatched(f"no results like that under {store.root}; `harness run --task limit` makes some")
     print_rows(rows, options.format)
     if options.format in ("table", "md"):
-        print_breaking_points(records, options.format, options.baseline)
+        print_findings(records, options.format, options.baseline)
     return 0
 
 
@@ -72,60 +72,52 @@ def print_rows(rows: Sequence[Row], form: str = "table") -> None:
         for (task, case), members in groupby(rows, key=lambda r: (r.task, r.case)):
             group = list(members)
             title = f"{task} (version {group[0].task_version}), case {case}"
-            body = [_cells(r) for r in group]
+            about = _about(group)
+            body = [_cells(r, _others(group)) for r in group]
             if form == "md":
-                print(f"### {title}\n")
-                print(_markdown([_headings(group), *_align(_headings(group), body)]) + "\n")
+                print(f"### {title}\n\n{about}\n" if about else f"### {title}\n")
+                print(markdown([_headings(group), *body]) + "\n")
             else:
-                _rich(title, _headings(group), body, group)
+                _rich(f"{title}\n{about}".strip(), _headings(group), body, group)
         for sentence in advice_for(rows):
             print(sentence)
         if form == "table":
             print(_LEGEND)
 
 
-def print_breaking_points(records: Sequence[Record], form: str = "table", baseline: str = "") -> None:
-    """The limits that the records show, one line each, below the tables."""
-    from harness.registry import load_registry
-    from harness.table import breaking_points
-
-    points = [p for p in breaking_points(records, load_registry().tasks) if baseline in ("", p[1])]
-    if not points:
-        return
-    lines = [["task", "baseline", "breaking point", "found", "95 %", "beside"]]
-    for task, name, point in points:
-        low, high = ("..." if end is None else f"{end:g}" for end in point.interval)
-        interval = "-" if point.interval == (None, None) else f"[{low}, {high}]"
-        lines.append([task, name, point.name, point.text, interval, point.beside])
-    if form == "md":
-        print("### Breaking points\n\n" + _markdown(lines) + "\n")
-        return
-    print("\nBreaking points")
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    for line in lines:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
 _LEGEND = (
     "[low, high]: 95 % interval over draws (within the draw, if there is one only). rank: ranks that six or more\n"
     "common draws cannot exclude; none shown: not resolved (--seeds 6). latency: one query at a time, median over\n"
     "processes, interval from five processes or more. memory: peak beyond the loaded libraries / peak in all.\n"
-    "~ : the machine's speed moved while that row was timed."
+    "~ : the machine's speed moved while that row was timed. effort: the query-time parameter (ef, nprobe) shown."
 )
 
 
 def _headings(rows: Sequence[Row]) -> list[str]:
     main = next((r.main_score for r in rows if r.main_score), "score")
-    others = [n for n in dict.fromkeys(n for r in rows for n in r.scores) if n != main][:3]
-    return ["baseline", f"{main} [95 %]", *others, "rank", "draws", "latency ms [95 %]", "p99 ms", "items/s", "build s",
-            "memory MB", "device"]  # fmt: skip
+    return ["baseline", f"{main} [95 %]", *_others(rows), "rank", "draws", "latency ms [95 %]", "p99 ms",
+            "items/s", "build s", "memory MB", "device"]  # fmt: skip
 
 
-def _cells(row: Row) -> list[str]:
-    shown = ["", "", ""]
-    others = [n for n in row.scores if n != row.main_score][:3]
-    for index, name in enumerate(others):
-        shown[index] = _number(row.scores[name])
+def _others(rows: Sequence[Row]) -> list[str]:
+    """Further scores that get a column; those of other settings (in brackets) are in the JSON only."""
+    fullest = sorted(rows, key=lambda r: -len(r.scores))  # its order is the one that the task declares
+    names = dict.fromkeys(n for r in fullest for n in r.scores if n != r.main_score and "[" not in n)
+    return list(names)[:FURTHER]
+
+
+def _about(rows: Sequence[Row]) -> str:
+    """What the task says of the data, of the newest draw."""
+    about = next((r.about for r in rows if r.about), {})
+    return ", ".join(
+        f"{name} {_number(v) if isinstance(v, float) else v}"
+        for name, v in about.items()
+        if not name.endswith("digest")
+    )
+
+
+def _cells(row: Row, others: Sequence[str]) -> list[str]:
+    shown = [_number(row.scores[name]) if name in row.scores else "-" for name in others]
     if row.score is None:
         score = row.status + (f": {row.reason.splitlines()[0]}" if row.reason else "")
     else:
@@ -150,7 +142,7 @@ def _cells(row: Row) -> list[str]:
 def _number(value: float) -> str:
     if 0 <= value <= 1:
         return f"{value:.3g}" if 0 < value < 0.01 else f"{value:.3f}"
-    return f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def _ms(ns: float) -> str:
@@ -165,13 +157,15 @@ def _rich(title: str, headings: Sequence[str], body: Sequence[Sequence[str]], ro
     terminal = sys.stdout.isatty()
     keep = [i for i, _ in enumerate(headings) if i < 2 or any(i < len(c) and c[i] not in ("", "-") for c in body)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    wide = [*headings] + [""] * (max(map(len, body)) - len(headings))
-    spread = _align(headings, body)
     for index in keep:
         table.add_column(
-            Text(wide[index]), justify="left" if index < 2 else "right", no_wrap=index != 1, overflow="fold"
+            Text(headings[index]),
+            justify="left" if index < 2 else "right",
+            no_wrap=index > 1,
+            overflow="fold",
+            max_width=44 if index == 0 else None,
         )
-    for cells, row in zip(spread, rows, strict=True):
+    for cells, row in zip(body, rows, strict=True):
         table.add_row(*(Text(cells[i]) for i in keep), style=None if row.status == "ok" else "red")
     width = None if terminal else int(os.environ.get("COLUMNS", "180"))
     console = Console(width=width, highlight=False)
@@ -179,14 +173,7 @@ def _rich(title: str, headings: Sequence[str], body: Sequence[Sequence[str]], ro
     print()
 
 
-def _align(headings: Sequence[str], body: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Rows have three places for further scores; a case with fewer drops the empty ones."""
-    extra = max(0, max(map(len, body)) - len(headings))
-    places = 3 - extra
-    return [[*cells[: 2 + places], *cells[5:]] for cells in body]
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
+def markdown(lines: Sequence[Sequence[str]]) -> str:
     head, *body = lines
     rows = [head, ["---"] * len(head), *body]
     return "\n".join("| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in r) + " |" for r in rows)

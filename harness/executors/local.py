@@ -1,7 +1,8 @@
 """Runs cells in child processes of this machine, through fork servers, and talks to the judge.
 
 A server is started for each set of modules that its cells need imported (light rows do not wait for, nor carry, what
-the heavy ones import). Ending this process, even by SIGKILL, closes the servers' input, and they end all below them.
+the heavy ones import), and for each environment of `--with`. Ending this process, even by SIGKILL, closes the servers'
+input, and they end all below them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import os
 import selectors
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
 
@@ -34,19 +35,28 @@ def child_environment(threads: int) -> dict[str, str]:
     return {**os.environ, **fixed, **quiet}
 
 
+class ServerKey(NamedTuple):
+    """What the children of one fork server have in common."""
+
+    preload: tuple[str, ...]
+    """Modules that are imported before the fork."""
+    site: str = ""
+    """Folder of pinned packages, imported from before what is installed."""
+
+
 class LocalExecutor:
     """Starts cells and says when they have ended."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._servers: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
+        self._servers: dict[ServerKey, subprocess.Popen[bytes]] = {}
         self._selector = selectors.DefaultSelector()
         self._pending: dict[int, bytes] = {}
-        self.server_threads: dict[tuple[str, ...], int] = {}
+        self.server_threads: dict[ServerKey, int] = {}
 
-    def start(self, folder: Path, preload: Sequence[str]) -> None:
-        """Run the cell whose `spec.json` lies in `folder`, in a child that has `preload` imported."""
-        server = self._server(tuple(preload))
+    def start(self, folder: Path, key: ServerKey) -> None:
+        """Run the cell whose `spec.json` lies in `folder`, in a child of that server."""
+        server = self._server(key)
         assert server.stdin is not None
         try:
             server.stdin.write(json.dumps({"op": "run", "cell": str(folder)}).encode() + b"\n")
@@ -61,9 +71,8 @@ class LocalExecutor:
             chunk = os.read(key.fd, 1 << 16)
             if not chunk:
                 self._selector.unregister(key.fd)
-                preload = key.data
-                server = self._servers.pop(preload)
-                events.append({"event": "server-lost", "preload": list(preload), "code": server.wait()})
+                server = self._servers.pop(key.data)
+                events.append({"event": "server-lost", "server": key.data, "code": server.wait()})
                 continue
             *lines, rest = (self._pending.get(key.fd, b"") + chunk).split(b"\n")
             self._pending[key.fd] = rest
@@ -91,17 +100,20 @@ class LocalExecutor:
                 server.wait()
         self._servers.clear()
 
-    def _server(self, preload: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        if preload not in self._servers:
+    def _server(self, key: ServerKey) -> subprocess.Popen[bytes]:
+        if key not in self._servers:
+            variables = child_environment(self._threads)
+            if key.site:  # before what is installed, for this server and its children only
+                variables["PYTHONPATH"] = os.pathsep.join(filter(None, [key.site, os.environ.get("PYTHONPATH")]))
             server = subprocess.Popen(
-                [sys.executable, "-P", "-m", "harness.worker.server", json.dumps(preload)],
+                [sys.executable, "-P", "-m", "harness.worker.server", json.dumps(key.preload)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                env=child_environment(self._threads), start_new_session=True,
+                env=variables, start_new_session=True,
             )  # fmt: skip
             assert server.stdout is not None
-            self._selector.register(server.stdout.fileno(), selectors.EVENT_READ, preload)
-            self._servers[preload] = server
-        return self._servers[preload]
+            self._selector.register(server.stdout.fileno(), selectors.EVENT_READ, key)
+            self._servers[key] = server
+        return self._servers[key]
 
 
 class JudgeError(HarnessError):

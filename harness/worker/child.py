@@ -61,6 +61,7 @@ def run_cell(place: Path, spec: dict[str, Any], marks: int, acks: int) -> int:
         status = "oom" if _is_out_of_memory(error) else "failed"
         result = {"status": status, "reason": f"{type(error).__name__}: {error}"[:2000]}
     result.update(streams=meter.streams, phases=meter.phases, loaded=_first_party_files(), libraries=_libraries())
+    result["pinned"] = _imported_from(spec["overlay"])
     result["threads_used"] = _threads_used()
     np.savez(place / "samples.npz", **{n: np.asarray(s, np.int64) for n, s in meter.samples.items()})  # type: ignore[arg-type]
     (place / "result.json").write_text(json.dumps(result), "utf-8")
@@ -131,6 +132,21 @@ def _first_party_files() -> list[str]:
         file = getattr(module, "__file__", None)
         if file and name.startswith(("harness.tasks.", "harness.baselines.", "harness_user_")):
             found.append(str(Path(file).resolve()))
+    return sorted(found)
+
+
+def _imported_from(folder: str) -> list[str]:
+    """Top-level modules that came from the folder of pinned packages, whether or not they state a version."""
+    if not folder:
+        return []
+    found = []
+    for name, module in list(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)
+        origin = getattr(spec, "origin", None) or "".join(
+            list(getattr(spec, "submodule_search_locations", None) or [])[:1]
+        )
+        if "." not in name and str(origin).startswith(folder + "/"):
+            found.append(name)
     return sorted(found)
 
 

@@ -38,7 +38,7 @@ class Judge:
             case "draw":
                 draw = self._draw(task, request)
                 write_bundle(Path(request["folder"]), draw.question)
-                return {"digest": draw.digest}
+                return {"digest": draw.digest, "about": dict(draw.about)}
             case "score":
                 return self._score(task, request, read_bundle(Path(request["answer"])))
             case "oracle":
@@ -51,7 +51,7 @@ class Judge:
                 outcomes = [Outcome(_case(o["case"]), o["seed"], o["status"], o["values"]) for o in request["outcomes"]]
                 return {"cases": [asdict(c) for c in task.refine(outcomes)]}
             case "data_cases":
-                return {"cases": [asdict(c) for c in task.data_cases(request["path"])]}
+                return {"cases": [asdict(c) for c in task.data_cases(request["path"], **request.get("options", {}))]}
             case other:
                 raise ValueError(f"unknown request {other!r}")
 

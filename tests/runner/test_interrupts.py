@@ -92,7 +92,8 @@ def test_an_interrupt_keeps_what_is_done_and_says_so(number: int, method, smoke,
     run = _start(
         [*smoke, "--results", str(tmp_path / "r"), "--baseline", str(quick), str(slow), "--jobs", "2"], tmp_path
     )
-    assert _wait_for(lambda: list((tmp_path / "r").rglob("quick/*.json")), 90)
+    assert _wait_for(lambda: list((tmp_path / "r").rglob("quick/*.json")) or run.poll() is not None, 90)
+    assert run.poll() is None, "the run ended by itself"
     run.send_signal(number)
     try:
         assert run.wait(15) == 130

@@ -235,8 +235,10 @@ class Retrieval(Task[Method]):
             name = f"critical n, recall@2 of {CRITICAL_RECALL} over {draws} draws"
             yield BreakingPoint(name, found.text(), value, _critical_interval(probes))
 
-    def data_cases(self, path: str) -> Iterable[Case]:
+    def data_cases(self, path: str, **options: str) -> Iterable[Case]:
         """One case over a folder in LIMIT's layout, pinned by its digest and named after the folder."""
+        for name in options:
+            raise Unsupported(f"a folder of texts takes no --{name}; leave it out")
         folder = Path(path).resolve()
         params = {"kind": "folder", "path": str(folder), "digest": read_folder(folder).digest()}
         yield Case(folder.name or "data", params, light="smoke", heavy="smoke")
