@@ -1,0 +1,1 @@
+"""Indexes of the `hnsw` task, one file each."""
