@@ -131,15 +131,15 @@ def build_record(
         task=rec.TaskRef(name=cell.task.name, version=cell.task.version, source_digest=cell.task.source_digest),
         case=rec.CaseRef(
             name=cell.case.name,
-            params={k: redact(v) if isinstance(v, str) else v for k, v in cell.case.params.items()},
+            params=_redacted(cell.case.params),
             draw_digest=finished.drawn.digest if finished.drawn else "",
-            about=dict(finished.drawn.about) if finished.drawn else {},
+            about=_redacted(finished.drawn.about) if finished.drawn else {},
         ),
         baseline=rec.BaselineRef(
             name=redact(cell.row.name),
             file=cell.row.path.name if cell.row.path else "",
             version=cell.row.version,
-            params={k: redact(v) if isinstance(v, str) else v for k, v in cell.row.params.items()},
+            params=_redacted(cell.row.params),
             source_digest=cell.row.source_digest,
             requires=list(cell.row.requires),
             deterministic=cell.row.deterministic,
@@ -243,7 +243,11 @@ def _description(finished: Finished) -> dict[str, rec.Scalar]:
     said = finished.result.get("description") or {}
     if finished.shared and not said:
         return dict(finished.shared[0].baseline.description)
-    return {k: redact(v) if isinstance(v, str) else v for k, v in said.items()}
+    return _redacted(said)
+
+
+def _redacted(values: Mapping[str, rec.Scalar]) -> dict[str, rec.Scalar]:
+    return {k: redact(v) if isinstance(v, str) else v for k, v in values.items()}
 
 
 def _needed(phases: list[rec.Phase]) -> int:

@@ -182,7 +182,9 @@ def _takes_part(case: Case, row: BaselineSpec, scale: Scale, own_data: bool) -> 
     if not own_data and not any(fnmatch.fnmatchcase(case.name, pattern) for pattern in row.takes):
         return False
     smallest = case.heavy if row.cost == "heavy" else case.light
-    return own_data or (smallest is not None and SCALES.index(smallest) <= SCALES.index(scale))
+    if own_data:
+        smallest = "smoke"
+    return smallest is not None and SCALES.index(scale) >= max(SCALES.index(smallest), SCALES.index(row.scale))
 
 
 def _seeds(task: TaskSpec, case: Case, row: BaselineSpec, request: Request) -> list[int]:

@@ -31,6 +31,7 @@ _DECLARATIONS = (
     "requires",
     "extra",
     "cost",
+    "scale",
     "devices",
     "max_threads",
     "deterministic",
@@ -39,7 +40,7 @@ _DECLARATIONS = (
     "takes",
     "prefix",
 )
-_OF_VARIANTS = ("cost", "cases", "takes")
+_OF_VARIANTS = ("scale", "cases", "takes")
 """Declarations that a variant may state otherwise than its class."""
 
 
@@ -88,6 +89,7 @@ class BaselineSpec:
     requires: tuple[str, ...] = ()
     extra: str = ""
     cost: str = "light"
+    scale: str = "smoke"
     devices: tuple[str, ...] = ("cpu",)
     max_threads: int = 0
     deterministic: bool = True

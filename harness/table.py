@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from harness.stats import interval_over_draws, latency_interval, quantile_gate, rank_sets
+from harness.stats import MIN_PROCESSES, interval_over_draws, latency_interval, quantile_gate, rank_sets
 from harness.task import Baseline, BreakingPoint, Case, Outcome, Ranking, Task
 
 if TYPE_CHECKING:
@@ -171,14 +171,20 @@ def places(ranking: Ranking) -> list[Place]:
     """The methods of a ranking, best first, those without a value last."""
     found = []
     for standing in ranking.standings:
-        over = latency_interval(standing.values)
         value = statistics.median(standing.values) if standing.values else None
-        found.append((standing, value, (over.low, over.high) if over else None))
+        found.append((standing, value, _over_processes(standing.values, ranking.best)))
     sign = -1 if ranking.higher_is_better else 1
     found.sort(key=lambda f: (f[1] is None, sign * (f[1] or 0.0), f[0].method))
     ranked = [(f[0].method, f[2]) for f in found if f[2] is not None]
     ranks = dict(zip([m for m, _ in ranked], _ranks([i for _, i in ranked], ranking.higher_is_better), strict=True))
     return [Place(s.method, s.setting, v, i, ranks.get(s.method) if i else None, s.why) for s, v, i in found]
+
+
+def _over_processes(values: Sequence[float], best: float | None) -> tuple[float, float] | None:
+    if len(values) >= MIN_PROCESSES and min(values) == max(values):
+        return values[0], values[0]
+    over = latency_interval(values)
+    return (over.low, over.high if best is None else min(best, over.high)) if over else None
 
 
 def _ranks(intervals: Sequence[tuple[float, float]], higher_is_better: bool) -> list[tuple[int, int]]:

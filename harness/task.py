@@ -148,6 +148,8 @@ class Ranking:
     unit: str
     standings: Sequence[Standing]
     higher_is_better: bool = False
+    best: float | None = None
+    """The ceiling, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -167,13 +169,15 @@ class Baseline:
 
     version: ClassVar[int] = 1
     variants: ClassVar[Mapping[str, Mapping[str, Scalar | tuple[str, ...]]]] = {}
-    """Row name -> parameters that differ from the defaults, and `cost`, `cases` or `takes`, if they differ from the
+    """Row name -> parameters that differ from the defaults, and `scale`, `cases` or `takes`, if they differ from the
     class's. Empty: one row, named like the file."""
     requires: ClassVar[tuple[str, ...]] = ()
     """Importable module names without which the method cannot run."""
     extra: ClassVar[str] = ""
     """The extra of this distribution that installs `requires`, if not the task family's own."""
     cost: ClassVar[Cost] = "light"
+    scale: ClassVar[Scale] = "smoke"
+    """The smallest scale at which a row takes part at all."""
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     max_threads: ClassVar[int] = 0
     """More threads than this do not help the method (0: unknown); its cells then get no more."""

@@ -10,6 +10,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from harness.search import Bracket, bracket
@@ -22,6 +23,8 @@ LOW, SEARCHED = 2, 128
 NARROW = 2
 """The search for a dimension ends when it is known to this many: recall of 500 queries cannot tell more apart."""
 TARGETS = (0.90, 0.95, 0.99)
+BUDGETS_MS = (0.05, 0.1, 0.2, 0.5)
+"""p95 latencies at which recall is compared."""
 KeyT = TypeVar("KeyT", bound=Any)
 Cost = Callable[[Outcome, int], float | None]
 
@@ -46,15 +49,17 @@ def next_dimensions(outcomes: Sequence[Outcome]) -> Iterator[Case]:
         k = round(math.sqrt(low * high)) if high > 2 * low else (low + high) // 2
         params = {**probes[0].case.params, "k": k}
         tail = "" if params["n"] == 10_000 else f"-n{params['n']}"
-        yield Case(f"intrinsic-{k}{tail}", params, heavy=None, only="intrinsic", seeds=1)
+        yield Case(f"intrinsic-{k}{tail}", params, only="intrinsic", seeds=1)
 
 
 def breaking_points(outcomes: Sequence[Outcome]) -> Iterator[BreakingPoint]:
-    """All limits of one row: the dimension where recall breaks, points lost to orders, models that change places."""
+    """All limits of one row: the dimension where recall breaks; of an approximate index also the points that an order
+    costs, and the models that change places."""
     done = [o for o in outcomes if o.status == "ok"]
     yield from _dimensions(done)
-    yield from _orders(done)
-    yield from _models(done)
+    swept = [o for o in done if "effort" in o.values]  # exact search and the controls have nothing to lose
+    yield from _orders(swept)
+    yield from _models(swept)
 
 
 def _probes(outcomes: Iterable[Outcome]) -> list[Outcome]:
@@ -199,7 +204,8 @@ class _Point:
 
 
 def rankings(outcomes: Sequence[Outcome]) -> Iterator[Ranking]:
-    """p95 latency, time per query in a batch, and distances computed, each at recall@10 of .90, .95 and .99.
+    """p95 latency, time per query in a batch, and distances computed, each at recall@10 of .90, .95 and .99; and the
+    recall within a p95 latency.
 
     A method is a library with all of its build settings that were run: of these, the cheapest on the front counts.
     Between two measured points the logarithm of the cost is interpolated; beyond them, nothing is.
@@ -210,31 +216,52 @@ def rankings(outcomes: Sequence[Outcome]) -> Iterator[Ranking]:
                                   ("distances a query", "", _distances)):  # fmt: skip
             for target in TARGETS:
                 standings = [
-                    found for method, members in sorted(_by(group, lambda o: o.method).items())
-                    if method and (found := _standing(method, members, target, cost))
+                    found for method, members in _methods(group)
+                    if (found := _standing(method, members, cost, partial(at_recall, target=target), target))
                 ]  # fmt: skip
                 if any(s.values for s in standings):
                     yield Ranking(case, f"{title} at recall@10 of {target:.2f}", unit, standings)
+        for budget in BUDGETS_MS:
+            standings = [
+                found for method, members in _methods(group)
+                if (found := _standing(method, members, _p95_ms, partial(at_cost, budget=budget), math.inf))
+            ]  # fmt: skip
+            if any(s.values for s in standings):
+                yield Ranking(
+                    case, f"recall@10 within a p95 latency of {budget:g} ms", "recall", standings, True, best=1.0
+                )
 
 
-def _standing(method: str, members: Sequence[Outcome], target: float, cost: Cost) -> Standing | None:
+def _methods(group: Sequence[Outcome]) -> list[tuple[str, list[Outcome]]]:
+    """Libraries with a file (the oracle has none), each with the outcomes of all of its settings."""
+    return [(method, members) for method, members in sorted(_by(group, lambda o: o.method).items()) if method]
+
+
+def _standing(
+    method: str, members: Sequence[Outcome], cost: Cost, read: Callable[[list[_Point]], _Point | None], target: float
+) -> Standing | None:
+    """What `read` finds on the curves of each process: a cost where `target` is a recall, else a recall."""
     name = method.removesuffix(".py").replace("_", "-")
     recalls = {o.row: _curve(o) for o in members if o.repeat == 0 and "recall@10" in o.values}
-    if not recalls or not any(recalls.values()):
+    if not any(recalls.values()):
         return None
     values, labels = [], []
-    for _, process in sorted(_by(members, lambda o: o.repeat).items()):
+    processes = sorted(_by(members, lambda o: o.repeat).items())
+    for _, process in processes:
         points = [
             _Point(recall, spent, o.row + (f" at {effort}" if effort else ""))
             for o in process for effort, recall in recalls.get(o.row, {}).items()
             if (spent := cost(o, effort)) is not None
         ]  # fmt: skip
-        reached = at_recall(points, target)
-        if reached is not None:
-            values.append(reached.cost)
-            labels.append(reached.label)
+        found = read(points)
+        if found is not None:
+            values.append(found.recall if math.isinf(target) else found.cost)
+            labels.append(found.label)
     if values:
-        return Standing(name, statistics.mode(labels), values)
+        some = f" (in {len(values)} of {len(processes)} processes)" if 1 < len(processes) != len(values) > 1 else ""
+        return Standing(name, statistics.mode(labels) + some, values)
+    if math.isinf(target):
+        return Standing(name, "", [], "slower at every setting")
     highest = max(r for curve in recalls.values() for r in curve.values())
     return None if highest >= target else Standing(name, "", [], f"reaches {highest:.3f} at most")
 
@@ -262,6 +289,21 @@ def at_recall(points: Iterable[_Point], target: float) -> _Point | None:
     share = (target - low.recall) / (high.recall - low.recall)
     cost = math.exp(math.log(low.cost) + share * (math.log(high.cost) - math.log(low.cost)))
     return _Point(target, cost, f"{low.label} to {high.label}" if share < 1 else high.label)
+
+
+def at_cost(points: Iterable[_Point], budget: float) -> _Point | None:
+    """The recall that `budget` buys: interpolated between its two neighbours on the front, or the highest measured if
+    that costs less; None if every point costs more."""
+    line = front(points)
+    within = [i for i, p in enumerate(line) if p.cost <= budget]
+    if not within:
+        return None
+    low = line[within[-1]]
+    if within[-1] == len(line) - 1:
+        return low
+    high = line[within[-1] + 1]
+    share = math.log(budget / low.cost) / math.log(high.cost / low.cost)
+    return _Point(low.recall + share * (high.recall - low.recall), budget, f"{low.label} to {high.label}")
 
 
 def _p95_ms(outcome: Outcome, effort: int) -> float | None:

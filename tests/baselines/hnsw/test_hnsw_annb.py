@@ -17,7 +17,7 @@ from harness.baselines.hnsw._annb_load import parse
 from harness.baselines.hnsw.annb import Annb
 from harness.baselines.hnsw.exact import Exact
 from harness.baselines.hnsw.faiss_hnsw import FaissHnsw
-from harness.baselines.hnsw.hnswlib_hnsw import Hnswlib
+from harness.baselines.hnsw.hnswlib import Hnswlib
 from harness.errors import MissingPackage, UsageError
 from harness.task import Unsupported
 from harness.tasks.hnsw import GRAPH_DEFAULT, GRAPH_EFFORTS, Metric

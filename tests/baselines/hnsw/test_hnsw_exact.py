@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from harness.baselines.hnsw.exact import Exact
-from harness.baselines.hnsw.flat_faiss import FlatFaiss
+from harness.baselines.hnsw.faiss_flat import FlatFaiss
 from harness.tasks.hnsw import Metric
 
 pytest.importorskip("faiss")

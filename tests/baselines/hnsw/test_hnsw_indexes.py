@@ -21,17 +21,17 @@ from harness.tasks.hnsw import GRAPH_DEFAULT, GRAPH_EFFORTS, Index, Metric
 
 N, D, K = 2000, 32, 10
 METRICS: tuple[Metric, ...] = ("l2", "cosine", "ip")
-FLAT = {"exact": "Exact", "flat_faiss": "FlatFaiss", "flat_numpy": "FlatNumpy", "flat_torch": "FlatTorch"}
+FLAT = {"exact": "Exact", "faiss_flat": "FlatFaiss", "numpy_flat": "FlatNumpy", "torch_flat": "FlatTorch"}
 GRAPHS = {
     "faiss_hnsw": "FaissHnsw",
     "faiss_hnsw_sq": "FaissHnswSq",
-    "hnswlib_hnsw": "Hnswlib",
-    "usearch_hnsw": "Usearch",
-    "voyager_hnsw": "Voyager",
+    "hnswlib": "Hnswlib",
+    "usearch": "Usearch",
+    "voyager": "Voyager",
 }
 LISTS = {"faiss_ivf_flat": "FaissIvfFlat", "faiss_ivf_pq": "FaissIvfPq"}
 EVERY = {**FLAT, **GRAPHS, **LISTS, "random": "Random"}
-WITH_COUNTER = ("faiss_hnsw", "faiss_hnsw_sq", "usearch_hnsw", *LISTS)
+WITH_COUNTER = ("faiss_hnsw", "faiss_hnsw_sq", "usearch", *LISTS)
 
 
 class Problem(NamedTuple):
@@ -178,7 +178,7 @@ def test_a_build_repeated_on_one_thread_saves_the_same_bytes(file: str, tmp_path
     assert len(saved[0]) > (vectors.nbytes if "pq" not in file and "sq" not in file else 0)
 
 
-@pytest.mark.parametrize("file", ["faiss_hnsw", "faiss_hnsw_sq", "hnswlib_hnsw", "voyager_hnsw", *LISTS])
+@pytest.mark.parametrize("file", ["faiss_hnsw", "faiss_hnsw_sq", "hnswlib", "voyager", *LISTS])
 def test_another_seed_builds_another_index(file: str, tmp_path: Path) -> None:
     vectors = problem("l2").vectors
     saved = []
@@ -239,8 +239,8 @@ def test_the_order_of_the_points_matters_to_faiss_one_by_one_and_is_lost_in_a_bu
     assert abs(gain_of_descending(bulk=True)) < gain / 2
 
 
-@pytest.mark.parametrize("file", ["faiss_hnsw", "hnswlib_hnsw", "usearch_hnsw", "voyager_hnsw"])
-def test_a_row_is_named_after_its_settings_and_only_the_default_is_light(file: str) -> None:
+@pytest.mark.parametrize("file", ["faiss_hnsw", "hnswlib", "usearch", "voyager"])
+def test_a_row_is_named_after_its_settings_and_only_the_default_is_run_by_default(file: str) -> None:
     method = kind(file)
     name = next(iter(method.variants))
     grid = {row: said for row, said in method.variants.items() if row != f"{name}-bulk"}
@@ -249,7 +249,7 @@ def test_a_row_is_named_after_its_settings_and_only_the_default_is_light(file: s
     assert len(grid) == 15
     for row, said in grid.items():
         assert row == f"{name}-m{said['m']}-efc{said['ef_construction']}"
-        assert said["cost"] == "heavy"
+        assert said["scale"] == "full"
     assert (method.efforts, method.default_effort) == (GRAPH_EFFORTS, GRAPH_DEFAULT)
 
 

@@ -104,7 +104,7 @@ def test_a_gap_of_noise_is_shown_with_an_interval_across_zero() -> None:
 def test_models_that_change_places_are_counted() -> None:
     def model(name: str, exact: float, found: float) -> Outcome:
         case = Case(f"text-{name}", {"data": "text", "model": name, "order": "random"})
-        return _outcome(case, {"recall@10": 0.9, "exact_ndcg@10": exact, "ndcg@10": found})
+        return _outcome(case, {"recall@10": 0.9, "effort": 64, "exact_ndcg@10": exact, "ndcg@10": found})
 
     (point,) = breaking_points([model("a", 0.6, 0.4), model("b", 0.5, 0.5), model("c", 0.3, 0.3)])
     assert point.text == "2 of 3, by at most 1" and "20.0 points (a)" in point.beside
@@ -160,6 +160,17 @@ def test_a_point_that_costs_more_for_less_recall_is_left_out() -> None:
     found = at_recall(points, 0.9)
     assert found is not None and found.cost == pytest.approx(math.exp((math.log(1) + math.log(4)) / 2))
     assert at_recall(points, 1.01) is None
+
+
+def test_recall_is_compared_within_one_latency_too() -> None:
+    curve = {16: (0.8, 1e5), 64: (1.0, 4e5)}
+    found = list(rankings([_timed("a", "a.py", 0, curve), _timed("b", "b.py", 0, {16: (0.7, 3e6), 64: (0.9, 9e6)})]))
+    ranking = next(r for r in found if r.name == "recall@10 within a p95 latency of 0.2 ms")
+    assert ranking.higher_is_better
+    by_method = {s.method: s for s in ranking.standings}
+    assert by_method["a"].values == [pytest.approx(0.9)]  # half way, in logarithms, from 0.1 to 0.4 ms
+    assert by_method["b"].values == [] and by_method["b"].why == "slower at every setting"
+    assert [p.method for p in places(ranking)] == ["a", "b"]
 
 
 def test_ranks_of_overlapping_intervals_are_shared() -> None:
