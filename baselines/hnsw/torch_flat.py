@@ -1,18 +1,25 @@
 """Exhaustive search by torch, on a CPU or a GPU."""
 
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.baselines.hnsw._filling import fill_up
+from harness.task import Scalar
 from harness.tasks.hnsw import Index, Metric
+
+PEAK_SIDE, PEAK_SIDE_CUDA = 1024, 8192
+"""Rows and columns of the matrices whose product is taken as the device's peak."""
 
 
 class FlatTorch(Index):
     """One float32 `addmm` a batch and `topk`; Euclidean distance (cosine too) by x.q - |x|^2 / 2. TF32 is off.
 
-    On a GPU the vectors move there once, in `build`; queries and positions travel within `search`.
+    On a GPU the vectors move there once, in `build`; queries and positions travel within `search`. The description says
+    which share of the rate of a large float32 matrix product, measured in the same process, a batch reaches.
     """
 
     batch: int = 100
@@ -45,6 +52,8 @@ class FlatTorch(Index):
         import torch
 
         self.n_distances += len(queries) * len(self.vectors)
+        if len(queries) > 1:
+            self.last = queries, k
         best = min(k, len(self.vectors))
         with torch.inference_mode():
             there = torch.tensor(queries, device=self.context.device)
@@ -58,3 +67,34 @@ class FlatTorch(Index):
 
     def save(self, path: str) -> None:
         self.vectors.cpu().numpy().tofile(path)
+
+    def describe(self) -> Mapping[str, Scalar]:
+        """`matrix_peak_gflops` of the device, and the `share_of_peak` that a batch of queries reaches."""
+        import torch
+
+        cuda = self.context.device.startswith("cuda")
+        side = PEAK_SIDE_CUDA if cuda else PEAK_SIDE
+        square = torch.ones((side, side), device=self.context.device)
+        peak = 2 * side**3 / self._fastest(lambda: square @ square)
+        queries, k = self.last
+        rate = 2 * self.vectors.numel() * len(queries) / self._fastest(lambda: self.search(queries, k))
+        return {"matrix_peak_gflops": round(peak / 1e9, 1), "share_of_peak": round(rate / peak, 3)}
+
+    def _fastest(self, call: Callable[[], object]) -> float:
+        """Seconds of the fastest of five calls: between CUDA events on a GPU, by the clock elsewhere."""
+        taken = []
+        if self.context.device.startswith("cuda"):
+            from harness.measure.gpu import EventTimer
+
+            timer = EventTimer()
+            for _ in range(5):
+                timer.start()
+                call()
+                timer.stop()
+            taken = [ns / 1e9 for ns in timer.finish()]
+        else:
+            for _ in range(5):
+                begun = time.perf_counter()
+                call()
+                taken.append(time.perf_counter() - begun)
+        return min(taken)

@@ -267,3 +267,12 @@ def test_sub_vectors_divide_the_dimension_and_bits_suit_the_points() -> None:
     assert [n_sub_vectors(d) for d in (1, 2, 32, 50, 96, 100, 127, 1024)] == [1, 1, 8, 10, 24, 25, 127, 256]
     assert [trained_bits(n, 8) for n in (624, 2_000, 9_983, 9_984, 10**6)] == [4, 5, 7, 8, 8]
     assert trained_bits(10**6, 6) == 6
+
+
+def test_torch_says_which_share_of_the_matrix_peak_a_batch_reaches() -> None:
+    rng = np.random.default_rng(0)
+    method = built("torch_flat", rng.standard_normal((5000, 64)).astype(np.float32))
+    method.search(rng.standard_normal((200, 64)).astype(np.float32), 10)
+    said = method.describe()
+    assert said["matrix_peak_gflops"] > 0
+    assert 0 < said["share_of_peak"] < 1.5
