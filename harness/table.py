@@ -172,10 +172,13 @@ def places(ranking: Ranking) -> list[Place]:
     found = []
     for standing in ranking.standings:
         value = statistics.median(standing.values) if standing.values else None
-        found.append((standing, value, _over_processes(standing.values, ranking.best)))
+        interval = _over_processes(standing.values, ranking.best)
+        if ranking.values == "exact" and value is not None:
+            interval = value, value
+        found.append((standing, value, interval))
     sign = -1 if ranking.higher_is_better else 1
     found.sort(key=lambda f: (f[1] is None, sign * (f[1] or 0.0), f[0].method))
-    ranked = [(f[0].method, f[2]) for f in found if f[2] is not None]
+    ranked = [(f[0].method, f[2]) for f in found if f[2] is not None and ranking.values != "listed"]
     ranks = dict(zip([m for m, _ in ranked], _ranks([i for _, i in ranked], ranking.higher_is_better), strict=True))
     return [Place(s.method, s.setting, v, i, ranks.get(s.method) if i else None, s.why) for s, v, i in found]
 
@@ -209,9 +212,16 @@ def rankings(records: Iterable[Record], tasks: Mapping[str, TaskSpec]) -> list[t
     for name, group in sorted(groups.items()):
         task: Task[Baseline] = getattr(importlib.import_module(tasks[name].module), tasks[name].class_name)()
         machine = max(group, key=lambda r: (r.provenance.started, r.id)).provenance.fingerprint
-        own = [outcome_of(r, tasks[name]) for r in group if r.provenance.fingerprint == machine]
+        # oldest first: of several records of one process the last is the one that counts
+        dated = sorted(group, key=lambda r: (r.provenance.started, r.id))
+        own = [outcome_of(r, tasks[name]) for r in dated if r.provenance.fingerprint == machine]
         found += [(name, ranking) for ranking in task.rankings(own)]
     return found
+
+
+def _is_search(phase: str) -> bool:
+    """`search`, `search[64]` of one setting of many, and single queries: what comes after the build."""
+    return phase.partition("[")[0] in ("search", "query") or phase.endswith(".single")
 
 
 def _order(row: Row) -> tuple[str, Any, bool, float, str]:
@@ -248,7 +258,7 @@ def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int,
     over_processes = latency_interval(medians)
     searches = [p.items / (p.wall_ns / 1e9) for r in timed for p in r.phases if p.name == "search" and p.wall_ns]
     builds = [
-        sum(p.wall_ns for p in r.phases if p.name != "search" and not p.name.endswith(".single")) / 1e9
+        sum(p.wall_ns for p in r.phases if not _is_search(p.name)) / 1e9
         for r in timed if r.repeat == 0 and r.phases
     ]  # fmt: skip
     gpu = [p.gpu.allocated_peak_bytes for r in timed for p in r.phases if p.gpu and p.gpu.allocated_peak_bytes]

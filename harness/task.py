@@ -150,6 +150,8 @@ class Ranking:
     higher_is_better: bool = False
     best: float | None = None
     """The ceiling, if there is one."""
+    values: Literal["measured", "exact", "listed"] = "measured"
+    """`exact` ones carry no noise and rank as they are; `listed` ones are in an order and have no ranks."""
 
 
 @dataclass(frozen=True)

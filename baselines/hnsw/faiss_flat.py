@@ -17,6 +17,7 @@ class FlatFaiss(Index):
 
     variants = {"faiss-flat": {}}
     requires = ("faiss",)
+    cases = ("subspace",)
 
     def load(self) -> None:
         import faiss

@@ -10,7 +10,11 @@ from harness.tasks.hnsw import GRAPH_DEFAULT, GRAPH_EFFORTS, Index, Metric
 
 
 class Voyager(Index):
-    """HNSW by voyager, float32 storage; cosine as Euclidean distance of unit vectors."""
+    """HNSW by voyager, float32 storage; cosine as Euclidean distance of unit vectors.
+
+    Its inner product lengthens vectors by the longest one seen so far: where lengths vary, the order of insertion
+    decides how well it searches.
+    """
 
     m: int = 16
     ef_construction: int = 128

@@ -52,7 +52,7 @@ def _ranking_lines(ranking: Ranking, unit: str) -> tuple[list[list[str]], list[s
         if place.ranks and place.ranks[0] != place.ranks[1]:
             ranks += f"-{place.ranks[1]}"
         value = _number(place.value)
-        if place.interval:
+        if place.interval and place.interval[0] < place.interval[1]:
             value += f" [{_number(place.interval[0])}, {_number(place.interval[1])}]"
         lines.append([ranks, place.method, value, place.setting])
     return lines, _sentences(found)

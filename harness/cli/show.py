@@ -14,7 +14,7 @@ from itertools import groupby
 from harness.cli.advice import advice_for
 from harness.table import Row
 
-FURTHER = 4
+FURTHER = 5
 """Scores besides the main one that a table has room for."""
 
 
@@ -58,7 +58,8 @@ def execute(options: argparse.Namespace) -> int:
         raise NothingMatched(f"no results like that under {store.root}; `harness run --task limit` makes some")
     print_rows(rows, options.format)
     if options.format in ("table", "md"):
-        print_findings(records, options.format, options.baseline)
+        chosen = [r for r in records if not options.case or fnmatch.fnmatchcase(r.case.name, options.case)]
+        print_findings(chosen, options.format, options.baseline)
     return 0
 
 

@@ -53,8 +53,8 @@ class PipeMeter:
         """Single-stream latency of `call(item)`. See `harness.task.Meter.each`.
 
         The first call is kept apart (cold). Warm-up goes on in batches of 5 until a batch is no longer faster than the
-        one before. Then every item is called once; where a call takes less than 100 us, in loops of equal length, of
-        which the mean is one sample. The garbage collector is off meanwhile.
+        one before. Then every item is called once; where a call takes less than 100 us, in loops of equal length over
+        neighbouring items, of which the mean is one sample. The garbage collector is off meanwhile.
         """
         with self.phase(name + ".single", items=len(items)):
             clock = time.perf_counter_ns
@@ -68,11 +68,13 @@ class PipeMeter:
                 loops = 1 if typical >= SHORT_CALL_NS else -(-SHORT_CALL_NS // max(typical, 1))
                 samples = [0] * len(items)
                 events = self._event_timer()
-                for index, item in enumerate(items):
+                for index in range(len(items)):
+                    # neighbours instead of the same item again, which would find everything in the caches
+                    window = [items[(index + i) % len(items)] for i in range(loops)]
                     if events:
                         events.start()
                     start = clock()
-                    for _ in range(loops):
+                    for item in window:
                         call(item)
                     samples[index] = (clock() - start) // loops
                     if events:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from harness.tasks.hnsw.text import digits, embed
 DEEP = 100
 """Neighbours that the truth holds, and that recall@100 asks for."""
 TEXTS = 5000
+"""Texts that are encoded, once."""
+KEPT = 0.8
+"""Share of a fixed collection that one draw stores."""
 _METRICS: tuple[Metric, ...] = ("l2", "cosine", "ip")
 
 
@@ -50,11 +54,15 @@ def own_cases(path: str, **options: str) -> Iterable[Case]:
     full = _absolute(path)
     data = read_own(full, said.get("queries"), _metric(said.get("metric")))
     params: dict[str, Scalar] = {"data": "own", "path": full, "digest": str(data.about["digest"]), **said}
-    name = Path(path.partition(":")[0] if not path.startswith("hf:") else path[3:]).name or "own"
+    stem = Path(path.partition(":")[0] if not path.startswith("hf:") else path[3:]).name or "own"
+    # files of one name, other queries, another metric: each is a case of its own
+    name = f"{stem}-{sha256(repr(sorted(params.items())).encode()).hexdigest()[:6]}"
     yield Case(name, {**params, "timed": True}, light="smoke", heavy="smoke", processes=5, seeds=1)
     if len(data.vectors) <= MOST_FOR_LID:
         for order in ("asc", "random", "desc"):
-            yield Case(f"{name}-{order}", {**params, "order": order}, light="smoke", heavy=None, only="order", seeds=3)
+            yield Case(
+                f"{name}-{order}", {**params, "order": order}, light="smoke", heavy="smoke", only="order", seeds=3
+            )
 
 
 def _data(case: Case, seed: int, cache: Path) -> Vectors:
@@ -69,16 +77,34 @@ def _data(case: Case, seed: int, cache: Path) -> Vectors:
         case "digits":
             return digits(500, seed)
         case "text":
-            return embed(of["model"], TEXTS, 1000, cache / "embeddings")
+            return thinned(embed(of["model"], TEXTS, 1000, cache / "embeddings"), int(KEPT * TEXTS), seed)
         case "public":
             return load_public(of["name"], cache / "vectors")
         case "own":
             data = read_own(of["path"], of.get("queries"), _metric(of.get("metric")), seed)
             if data.about["digest"] != of["digest"]:
                 raise DataError(f"{of['path']} has changed since this case was made; run `--data` on it again")
-            return data
+            # draws of fixed queries differ in which points are stored
+            fixed = data.about["queries_from"] != "held out" and of.get("order")
+            return thinned(data, int(KEPT * len(data.vectors)), seed) if fixed else data
         case other:
             raise DataError(f"case {case.name!r} of hnsw has the unknown data {other!r}")
+
+
+def thinned(data: Vectors, kept: int, seed: int) -> Vectors:
+    """`kept` of the stored points, drawn by `seed` (the same positions for every model), in their order; and, where
+    there are qrels, the queries that are still answered. Draws of one fixed collection differ in this."""
+    chosen = np.sort(np.random.default_rng([seed, *b"thinned"]).permutation(len(data.vectors))[:kept])
+    categories = None if data.categories is None else data.categories[chosen]
+    stored = replace(data, vectors=np.ascontiguousarray(data.vectors[chosen]), categories=categories)
+    if data.relevant is None:
+        return stored
+    place = np.full(len(data.vectors), -1)
+    place[chosen] = np.arange(kept)
+    relevant = [place[found][place[found] >= 0] for found in data.relevant]
+    answered = [i for i, found in enumerate(relevant) if len(found)]
+    queries = np.ascontiguousarray(data.queries[answered])
+    return replace(stored, queries=queries, relevant=[relevant[i] for i in answered])
 
 
 def _inserted(data: Vectors, order: np.ndarray[Any, np.dtype[np.int64]]) -> Vectors:

@@ -107,4 +107,4 @@ def describe_geometry(vectors: Float32, seed: int) -> dict[str, Scalar]:
             described |= {"lid_mle_mean": float(local.mean()), "lid_mle_sd": float(local.std())}
         if np.isfinite(whole):
             described["two_nn"] = whole
-    return {**described, "k": min(NEIGHBOURS, n - 1), "sample": min(SAMPLE, n), "caveat": CAVEAT}
+    return {**described, "lid_neighbours": min(NEIGHBOURS, n - 1), "sample": min(SAMPLE, n), "caveat": CAVEAT}

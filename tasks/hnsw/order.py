@@ -14,7 +14,7 @@ from harness.tasks.hnsw.generate import Float32, Float64, digest
 from harness.tasks.hnsw.geometry import NEIGHBOURS, pointwise_lid
 
 ORDERS = ("given", "random", "asc", "desc", "category")
-MOST_FOR_LID = 50_000
+MOST_FOR_LID = 20_000
 """Points up to which an order by LID is made: its cost grows with their square."""
 
 

@@ -32,7 +32,8 @@ def read_own(path: str, queries: str | None = None, metric: Metric | None = None
     An HDF5 file with the datasets `train` and `test` (ann-benchmarks, VIBE) gives both, any HDF5 file the metric by its
     attribute `distance`; the metric is l2 otherwise, unless given. Without queries a tenth of the points, at most
     1,000, is held out by `seed`. Stored points keep their order. Everything becomes float32; `about` says whether
-    exactly, counts duplicates and queries that are also stored, and has a digest of all vectors before any split.
+    exactly, counts duplicates, and has a digest of all vectors before any split. Queries that are also stored would
+    find themselves: they are left out, and counted.
 
     Raises DataError for vectors that are not finite or too large for float32, all zeros under cosine, of two dimensions
     or fewer than K; for ids that repeat in a Parquet file's column `id`; for a file that is broken or of unknown form.
@@ -64,15 +65,32 @@ def read_own(path: str, queries: str | None = None, metric: Metric | None = None
         raise DataError(f"{base}: has {read} vectors, at least {K} must be stored" + (" and one held out as a query" if
                         asked is None else "") + ": name a larger file")  # fmt: skip
     stored = set(row_digests(vectors))
+    known = np.array([key in stored for key in row_digests(asked)])
+    if known.all():
+        raise DataError(f"{queries or base}: every query is also a stored point, and would find itself: name queries "
+                        "that are not stored, or remove duplicates")  # fmt: skip
+    asked = np.ascontiguousarray(asked[~known])
+    _refuse_overflow(vectors, asked, base)
     about: dict[str, Scalar] = {
         "source": path,
         "queries_from": "held out" if queries is None else queries,
         "exact_in_float32": exact,
         "duplicates": len(vectors) - len(stored),
-        "queries_also_stored": sum(key in stored for key in row_digests(asked)),
+        "queries_left_out_as_stored": int(known.sum()),
         "digest": whole,
     }
     return Vectors(vectors, asked, metric, about=about)
+
+
+def _refuse_overflow(vectors: Float32, queries: Float32, what: str) -> None:
+    """Libraries square differences in float32."""
+    longest = max(
+        float(np.einsum("ij,ij->i", part, part, dtype=np.float64).max())
+        for array in (vectors, queries) for part in (array[rows] for rows in blocks(*array.shape))
+    )  # fmt: skip
+    if 4 * longest > np.finfo(np.float32).max:
+        raise DataError(f"{what}: the longest vector has a length of {longest**0.5:.3g}, and squared distances between "
+                        "such vectors exceed float32: divide all vectors by one number first")  # fmt: skip
 
 
 def to_float32(vectors: NDArray[Any], what: str) -> tuple[Float32, bool]:

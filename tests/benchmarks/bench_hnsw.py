@@ -16,7 +16,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -57,27 +56,28 @@ def loop(rounds: int) -> None:
     faiss.omp_set_num_threads(1)
     data = clusters(20, 64, 128, 10_000, 1000, seed=0)
     index = FaissHnsw()
+    index.load()
     index.build(data.vectors, "l2")
     singles = [data.queries[i : i + 1] for i in sampled(len(data.queries))] * 8
     for effort in (10, 64, 200):
         index.set_effort(effort)
-        meter = Meter()
 
-        def ours(meter: Meter = meter) -> None:
+        def ours() -> float:
+            """CPU seconds a call within the phase, with warm-up, clock readings and all else that is ours."""
+            meter = Meter()
             meter.each("query", singles, lambda query: index.search(query, 10))
+            stream = meter.streams["query"]
+            calls = len(singles) * stream["loops"] + stream["warm_up_calls"] + 1
+            return float(meter.phases[-1]["self_cpu_ns"] / 1e9 / calls)
 
-        def bare() -> int:
+        def bare() -> float:
             search = index.graph.search
+            begun = time.process_time()
             for query in singles:
                 search(query, 10)
-            return len(singles)
+            return (time.process_time() - begun) / len(singles)
 
-        def counted(meter: Meter = meter) -> int:
-            ours()
-            stream = meter.streams["query"]
-            return int(len(singles) * stream["loops"] + stream["warm_up_calls"] + 1)
-
-        ratio = _turns(rounds, counted, bare)
+        ratio = _turns(rounds, ours, bare)
         print(f"loop, ef {effort}: {100 * (statistics.median(ratio) - 1):+.1f} % a call ({_rounds(ratio)})")
 
 
@@ -91,7 +91,7 @@ def exact(rounds: int) -> None:
     flat.add(vectors)
     own = Exact()
     own.build(vectors, "l2")
-    ratio = _turns(rounds, lambda: (flat.search(queries, 10), 1)[1], lambda: (own.search(queries, 10), 1)[1])
+    ratio = _turns(rounds, _timed(lambda: flat.search(queries, 10)), _timed(lambda: own.search(queries, 10)))
     print(f"exact: {statistics.median(ratio):.2f} of faiss's throughput ({_rounds(ratio)})")
     data = subspace(2, 1024, 10_000, 500, seed=0)
     truth = nearest(data.vectors, data.queries, 10, "l2")[0]
@@ -107,37 +107,37 @@ def sweep(rounds: int) -> None:
     data = clusters(20, 64, 128, 10_000, 1000, seed=0)
     question = {"vectors": data.vectors, "queries": data.queries, "metric": "l2", "timed": False}
 
-    def cell() -> int:
-        Hnsw().drive(FaissHnsw(), question, Meter(), None)
-        return 1
+    def cell() -> None:
+        index = FaissHnsw()
+        index.load()
+        Hnsw().drive(index, question, Meter(), None)
 
-    def parts() -> int:
+    def parts() -> None:
         index = FaissHnsw()
         index.build(data.vectors, "l2")
         for effort in FaissHnsw.efforts:
             index.set_effort(effort)
             index.search(data.queries, 10)
         index.set_effort(FaissHnsw.default_effort)
-        with nullcontext():
-            for i in sampled(len(data.queries)):
-                index.search(data.queries[i : i + 1], 10)
-        return 1
+        for i in sampled(len(data.queries)):
+            index.search(data.queries[i : i + 1], 10)
 
-    ratio = _turns(rounds, cell, parts)
+    ratio = _turns(rounds, _timed(cell), _timed(parts))
     print(f"sweep: a cell costs {statistics.median(ratio):.3f} times its build and searches ({_rounds(ratio)})")
 
 
-def _turns(rounds: int, one: Callable[[], int], other: Callable[[], int]) -> list[float]:
-    """CPU time a call of `one` over that of `other`, by round; each returns how many calls it made."""
-    ratios = []
-    for _ in range(rounds):
-        spent = []
-        for side in (one, other):
-            begun = time.process_time()
-            calls = side()
-            spent.append((time.process_time() - begun) / calls)
-        ratios.append(spent[0] / spent[1])
-    return ratios
+def _timed(call: Callable[[], object]) -> Callable[[], float]:
+    def timed() -> float:
+        begun = time.process_time()
+        call()
+        return time.process_time() - begun
+
+    return timed
+
+
+def _turns(rounds: int, one: Callable[[], float], other: Callable[[], float]) -> list[float]:
+    """CPU seconds of `one` over those of `other`, by round."""
+    return [one() / other() for _ in range(rounds)]
 
 
 def _rounds(ratios: Sequence[float]) -> str:

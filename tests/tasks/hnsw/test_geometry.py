@@ -37,7 +37,7 @@ def test_gaussians_show_the_known_values_and_the_known_collapse() -> None:
         found = describe_geometry(subspace(dim, dim, 4_000, 1, 1, unit=False).vectors, 0)
         assert found["lid_mle_mean"] == pytest.approx(lid, rel=0.08)
         assert found["two_nn"] == pytest.approx(nn, rel=0.12)
-        assert found["sample"] == 2_000 and found["k"] == 100
+        assert found["sample"] == 2_000 and found["lid_neighbours"] == 100
     high = describe_geometry(subspace(256, 256, 4_000, 1, 1, unit=False).vectors, 0)
     assert isinstance(high["lid_mle_mean"], float) and isinstance(high["two_nn"], float)
     assert high["lid_mle_mean"] < high["two_nn"] < 130, "less than half of the truth, as the caveat says"

@@ -26,17 +26,17 @@ def test_own_vectors_give_a_table_rankings_and_what_an_order_costs(harness_cli, 
     ran = harness_cli("run", "--task", "hnsw", "--data", vectors, "--metric", "cosine", "--threads", "1", "--baseline",
                       *INDEXES)  # fmt: skip
     assert ran.code == 0, ran.err
-    first = [r for r in ran.records["faiss-hnsw"] if r.case.name == "vectors.npy"]
+    (name,) = {r.case.name for r in ran.records["exact"]}
+    assert name.startswith("vectors.npy-")
+    first = [r for r in ran.records["faiss-hnsw"] if r.case.name == name]
     assert len(first) == 5 and first[0].case.about["metric"] == "cosine" and first[0].case.about["n"] == 630
-    assert {r.case.name for r in ran.records["usearch"]} == {"vectors.npy", *(f"vectors.npy-{o}" for o in
-                                                                              ("asc", "random", "desc"))}  # fmt: skip
-    assert {r.case.name for r in ran.records["exact"]} == {"vectors.npy"}
+    assert {r.case.name for r in ran.records["usearch"]} == {name, *(f"{name}-{o}" for o in ("asc", "random", "desc"))}
     (exact,) = [r for r in ran.records["exact"] if r.repeat == 0]
     assert exact.score("recall@10").value == 1.0
     assert "p95 latency at recall@10 of 0.95" in ran.out and "time a query, in a batch" in ran.out
-    assert "descending - ascending LID, vectors.npy, effort 10" in ran.out
+    assert f"descending - ascending LID, {name}, effort 10" in ran.out
     shown = harness_cli("show", "--task", "hnsw", "--format", "json", "--results", str(ran.results))
-    row = next(r for r in json.loads(shown.out) if (r["baseline"], r["case"]) == ("faiss-hnsw", "vectors.npy"))
+    row = next(r for r in json.loads(shown.out) if (r["baseline"], r["case"]) == ("faiss-hnsw", name))
     assert {"query[10].p95_ns", "search[800].items_per_s", "build.delta_bytes"} <= set(row["costs"])
     assert {"recall@10[10]", "distances[800]"} <= set(row["scores"]) and row["processes"] == 5
     assert str(tmp_path) not in json.dumps([r.model_dump(mode="json") for rs in ran.records.values() for r in rs])
@@ -69,6 +69,32 @@ def test_unusable_vectors_are_refused_before_anything_runs(harness_cli, tmp_path
     ran = harness_cli("run", "--task", "hnsw", "--data", name, *more)
     assert ran.code == 2 and said in ran.err and "Traceback" not in ran.err
     assert not list(tmp_path.rglob("records/**/*.json"))
+
+
+def test_files_of_one_name_are_different_cases(harness_cli, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        path = _save(tmp_path / folder, "v.npy", rng.standard_normal((60, 4)).astype(np.float32))
+        ran = harness_cli("run", "--task", "hnsw", "--data", f"{folder}/{path}", "--baseline", "random")
+        assert ran.code == 0, ran.err
+    assert len({r.case.name for r in ran.records["random"] if r.case.params.get("timed")}) == 2
+
+
+def test_stored_queries_are_left_out_and_counted(harness_cli, vectors: str, tmp_path: Path) -> None:
+    stored = np.load(tmp_path / vectors)
+    some = _save(tmp_path, "some.npy", np.concatenate([stored[:30], stored[:20] + 1]))
+    ran = harness_cli("run", "--task", "hnsw", "--data", vectors, "--queries", some, "--baseline", "random")
+    about = ran.records["random"][0].case.about
+    assert (about["queries"], about["queries_left_out_as_stored"]) == (20, 30)
+    none = harness_cli("run", "--task", "hnsw", "--data", vectors, "--queries", vectors)
+    assert none.code == 2 and "every query is also a stored point" in none.err
+
+
+def test_numbers_whose_squares_exceed_float32_are_refused(harness_cli, tmp_path: Path) -> None:
+    name = _save(tmp_path, "huge.npy", np.random.default_rng(0).standard_normal((60, 4)) * 1e20)
+    ran = harness_cli("run", "--task", "hnsw", "--data", name)
+    assert ran.code == 2 and "exceed float32" in ran.err
 
 
 def test_queries_of_another_model_are_refused(harness_cli, vectors: str, tmp_path: Path) -> None:

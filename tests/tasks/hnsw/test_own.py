@@ -38,7 +38,7 @@ def test_queries_are_held_out_by_the_seed_and_never_also_stored(tmp_path: Path) 
     assert data.digest() == again.digest() != other.digest()
     assert data.about["digest"] == other.about["digest"], "the data are the same, however they are split"
     assert len(data.queries) == 20 and len(data.vectors) == 180 and data.metric == "l2"
-    assert data.about["queries_from"] == "held out" and data.about["queries_also_stored"] == 0
+    assert data.about["queries_from"] == "held out" and data.about["queries_left_out_as_stored"] == 0
     assert sorted([*row_digests(data.vectors), *row_digests(data.queries)]) == sorted(row_digests(BASE))
     places = [int(np.flatnonzero((row == BASE).all(axis=1))[0]) for row in data.vectors]
     assert places == sorted(places), "stored points keep the order of the file"
@@ -86,10 +86,10 @@ def test_an_hdf5_file_of_other_names_says_which_it_has(tmp_path: Path) -> None:
     [
         (BASE.astype(np.float16), True),
         (RNG.integers(0, 256, (50, 4)).astype(np.uint8), True),
-        (np.full((50, 4), (1 << 24) + 1), False),
-        (np.full((50, 4), (1 << 60) + 1), False),
-        (np.full((50, 4), 0.1), False),
-        (np.full((50, 4), 0.5), True),
+        (np.arange(200).reshape(50, 4) * 2 + (1 << 24) + 1, False),
+        (np.arange(200).reshape(50, 4) * (1 << 40) + (1 << 60) + 1, False),
+        (np.arange(200).reshape(50, 4) * 0.1, False),
+        (np.arange(200).reshape(50, 4) * 0.5, True),
     ],
 )
 def test_other_types_become_float32_and_it_is_said_whether_exactly(
@@ -109,9 +109,12 @@ def test_duplicates_are_counted_and_not_refused(tmp_path: Path) -> None:
     about = read_own(
         saved(tmp_path / "twice.npy", twice), saved(tmp_path / "q.npy", np.vstack([QUERIES, BASE[:2]]))
     ).about
-    assert about["duplicates"] == 50 and about["queries_also_stored"] == 2
-    split = read_own(saved(tmp_path / "same.npy", np.ones((40, 3))))
-    assert split.about["duplicates"] == 35 and split.about["queries_also_stored"] == 4
+    assert about["duplicates"] == 50 and about["queries_left_out_as_stored"] == 2
+
+
+def test_points_that_are_all_the_same_leave_no_query_that_is_not_stored(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="every query is also a stored point"):
+        read_own(saved(tmp_path / "same.npy", np.ones((40, 3))))
 
 
 BAD: list[tuple[np.ndarray, Metric, str]] = [
