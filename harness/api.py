@@ -43,9 +43,9 @@ def run(
     """Run baselines on a task, and return one row for each that took part, as `load_results` does.
 
     Args are those of `harness run`: `baselines` are row names, file names, paths of Python files, or `mteb:MODEL`;
-    `seeds` a number of draws, or a list of seeds; `with_` pinned versions such as `["faiss-cpu==1.11.0", "current"]`,
-    each of which gives the rows that need it an environment of its own. Cells that are done already on this machine
-    are not run again.
+    `seeds` a number of draws, or a list of seeds; `queries` and `metric` say more of `data`; `with_` pinned versions
+    such as `["faiss-cpu==1.11.0", "current"]`, each of which gives the rows that need it an environment of its own.
+    Cells that are done already on this machine are not run again.
 
     Raises UsageError for unknown names or impossible values, NothingMatched if nothing is selected, and
     KeyboardInterrupt if it was interrupted (what was finished is kept).

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import ast
 import fnmatch
-import hashlib
-import importlib.util
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, did_you_mean
+from harness.sources import digest_files, first_party_sources, parse, plugin_roots
 from harness.task import Baseline, Case, Scalar, Score, Task
 
 if TYPE_CHECKING:
@@ -107,7 +105,7 @@ class BaselineSpec:
     def sources(self) -> tuple[Path, ...]:
         """The file, what it imports from plugin folders or from its own, and `more_sources`. Read when asked for:
         a list of names needs none of it."""
-        own = _first_party_sources(self.path) if self.path else ()
+        own = first_party_sources(self.path) if self.path else ()
         return tuple(sorted({*own, *self.more_sources}))
 
     @cached_property
@@ -209,7 +207,7 @@ def oracle_row(task: TaskSpec) -> BaselineSpec:
     """The control that answers from the truth."""
     return BaselineSpec(
         name=ORACLE, task=task.name, path=None, module="", class_name="", summary="answers from the truth (control)",
-        more_sources=(task.path,), cases=tuple({c.only for c in task.cases if c.only}),
+        more_sources=tuple(sorted(task.path.parent.rglob("*.py"))), cases=tuple({c.only for c in task.cases if c.only}),
     )  # fmt: skip
 
 
@@ -222,7 +220,7 @@ def load_registry() -> Registry:
     """Read all installed tasks and baselines. Broken files are kept with the reason and break nothing."""
     broken: list[Broken] = []
     tasks: dict[str, TaskSpec] = {}
-    for root, module in _roots("tasks"):
+    for root, module in plugin_roots("tasks"):
         for path in sorted(root.glob("*/task.py")) + sorted(root.glob("*/*/task.py")):
             try:
                 spec = _read_task(path, root, module)
@@ -235,7 +233,7 @@ def load_registry() -> Registry:
             tasks[spec.name] = spec
     baselines: list[BaselineSpec] = []
     taken: dict[tuple[str, str], Path] = {}
-    for root, module in _roots("baselines"):
+    for root, module in plugin_roots("baselines"):
         for path in sorted(root.glob("**/*.py")):
             if path.name.startswith("_"):
                 continue
@@ -255,7 +253,7 @@ def load_registry() -> Registry:
 
 def read_baseline_file(path: Path, tasks: Mapping[str, TaskSpec], module: str = "") -> list[BaselineSpec]:
     """The rows that one baseline file declares. Raises UsageError, naming file and line, for another file."""
-    tree = _parse(path, "baseline")
+    tree = parse(path, "baseline")
     imported = _imports(tree)
     found: list[tuple[ast.ClassDef, str]] = []
     for node in tree.body:
@@ -302,7 +300,7 @@ def _declared_by_interface(folder: Path, names: tuple[str, ...]) -> dict[str, An
     for path in sorted(folder.glob("*.py")):
         if not any(f"\nclass {name}".encode() in path.read_bytes() for name in names):
             continue  # parsing is what costs
-        for node in _parse(path, "task").body:
+        for node in parse(path, "task").body:
             if isinstance(node, ast.ClassDef) and node.name in names:
                 return _read_class(path, node)[0]
     return {}
@@ -331,7 +329,7 @@ def _read_class(path: Path, node: ast.ClassDef) -> tuple[dict[str, Any], dict[st
 
 
 def _read_task(path: Path, root: Path, root_module: str) -> TaskSpec:
-    tree = _parse(path, "task")
+    tree = parse(path, "task")
     imported = _imports(tree)
     for node in tree.body:
         if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
@@ -357,21 +355,6 @@ def _read_task(path: Path, root: Path, root_module: str) -> TaskSpec:
             **values,
         )  # fmt: skip
     raise UsageError(f"{path}: no class derives from harness.task.Task")
-
-
-def _parse(path: Path, kind: str) -> ast.Module:
-    try:
-        return ast.parse(path.read_bytes(), filename=str(path))
-    except FileNotFoundError:
-        raise UsageError(
-            f"{path}: no such {kind} file; `harness list {kind}s` shows those that are installed"
-        ) from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except SyntaxError as error:
-        raise UsageError(f"{path}:{error.lineno}: syntax error: {error.msg}; mend that line and run again") from None
-    except ValueError as error:  # null bytes
-        raise UsageError(f"{path}: is not Python source: {error}") from None
 
 
 def _literal(node: ast.expr, path: Path) -> Any:
@@ -424,87 +407,3 @@ def _first_line(node: ast.ClassDef) -> str:
 
 def _module_of(path: Path, root: Path, root_module: str) -> str:
     return ".".join([root_module, *path.relative_to(root).with_suffix("").parts])
-
-
-def _roots(kind: str) -> Iterator[tuple[Path, str]]:
-    """Folders that hold plugins: our own, and those that installed packages name in the entry point group
-    `harness.tasks` or `harness.baselines` (value: the package whose folder is to be read)."""
-    for module in [f"harness.{kind}", *_entry_points(f"harness.{kind}")]:
-        spec = importlib.util.find_spec(module)
-        for place in (spec.submodule_search_locations or []) if spec else []:
-            yield Path(place), module
-
-
-def _entry_points(group: str) -> list[str]:
-    found = []
-    for text in _entry_point_files():
-        section = text.partition(f"[{group}]")[2].partition("\n[")[0]
-        found += [line.partition("=")[2].strip() for line in section.splitlines() if "=" in line]
-    return found
-
-
-@cache
-def _entry_point_files() -> tuple[str, ...]:
-    # importlib.metadata costs 50 ms to import and reads every distribution; only few declare entry points at all.
-    places = (path for place in sys.path for path in sorted(Path(place or ".").glob("*.dist-info/entry_points.txt")))
-    return tuple(path.read_text("utf-8", errors="replace") for path in places)
-
-
-def _first_party_sources(path: Path) -> tuple[Path, ...]:
-    """The file and, transitively, what it imports from plugin folders or from its own folder."""
-    seen: set[Path] = set()
-    todo = [path.resolve()]
-    while todo:
-        current = todo.pop()
-        if current not in seen:
-            seen.add(current)
-            status = current.stat()
-            todo += _plugins_imported_by(current, status.st_mtime_ns, status.st_size)
-    return tuple(sorted(seen))
-
-
-@lru_cache(maxsize=4096)
-def _plugins_imported_by(path: Path, _mtime_ns: int, _size: int) -> tuple[Path, ...]:
-    """Files of plugin folders, or of its own folder, that a file imports itself."""
-    found: dict[Path, None] = {}
-    for node in ast.walk(_parse(path, "baseline")):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            stem = "." * node.level + (node.module or "")
-            names = [stem, *(f"{stem}.{alias.name}" for alias in node.names)]
-        found.update((p, None) for name in names if (p := _plugin_path(name, path)))
-    return tuple(found)
-
-
-def _plugin_path(module: str, importer: Path) -> Path | None:
-    for kind in ("tasks", "baselines"):
-        for root, root_module in _roots_cached(kind):
-            if module.startswith(root_module + "."):
-                return _module_file(root, module[len(root_module) + 1 :])
-    level = len(module) - len(module.lstrip("."))
-    if level:
-        return _module_file(importer.parents[level - 1], module.lstrip("."))
-    return _module_file(importer.parent, module) if "." not in module else None
-
-
-@cache
-def _roots_cached(kind: str) -> tuple[tuple[Path, str], ...]:
-    return tuple(_roots(kind))
-
-
-def _module_file(root: Path, dotted: str) -> Path | None:
-    stem = root.joinpath(*filter(None, dotted.split(".")))
-    for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
-        if candidate.is_file():
-            return candidate.resolve()
-    return None
-
-
-def digest_files(paths: tuple[Path, ...]) -> str:
-    """Digest of the names and contents of source files, independent of where they lie."""
-    digest = hashlib.sha256()
-    for path in sorted(paths, key=lambda p: p.name):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()

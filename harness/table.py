@@ -126,7 +126,8 @@ def costs_of(record: Record) -> dict[str, float]:
             costs[f"{stream.name}.p95_ns"] = stream.p95_ns
     for phase in record.phases:
         costs[f"{phase.name}.wall_s"] = phase.wall_ns / 1e9
-        costs[f"{phase.name}.items_per_s"] = phase.items / (phase.wall_ns / 1e9)
+        if phase.wall_ns:
+            costs[f"{phase.name}.items_per_s"] = phase.items / (phase.wall_ns / 1e9)
         costs[f"{phase.name}.delta_bytes"] = phase.delta_rss_bytes
     return costs
 

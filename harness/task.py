@@ -94,7 +94,8 @@ class Scored:
     items: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     independent: bool = False
-    """The items are independent units (draws, training seeds), not queries that share documents."""
+    """The items are independent units: draws, training seeds, or queries drawn independently of one fixed index, for
+    which alone the interval then holds. Queries that share documents by construction are not."""
 
 
 @dataclass(frozen=True)

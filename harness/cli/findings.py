@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from harness.cli.show import markdown
@@ -21,10 +20,9 @@ def print_findings(records: Sequence[Record], form: str = "table", baseline: str
 
     tasks = load_registry().tasks
     if not baseline:
-        for (case, unit), found in groupby(rankings(records, tasks), key=lambda r: (r[1].case, r[1].unit)):
-            for _, ranking in found:
-                lines, sentences = _ranking_lines(ranking, unit)
-                _print(f"{case}: {ranking.name}", lines, form, sentences)
+        for _, ranking in rankings(records, tasks):
+            lines, sentences = _ranking_lines(ranking)
+            _print(f"{ranking.case}: {ranking.name}", lines, form, sentences)
     points = [p for p in breaking_points(records, tasks) if baseline in ("", p[1])]
     if points:
         _print("Breaking points", _point_lines(points), form)
@@ -39,11 +37,11 @@ def _point_lines(points: Sequence[tuple[str, str, BreakingPoint]]) -> list[list[
     return lines
 
 
-def _ranking_lines(ranking: Ranking, unit: str) -> tuple[list[list[str]], list[str]]:
+def _ranking_lines(ranking: Ranking) -> tuple[list[list[str]], list[str]]:
     """The table of a ranking, and sentences below it: who is first, and who has no place."""
     from harness.table import places
 
-    lines = [["rank", "method", f"{unit} [95 % over processes]".strip(), "setting"]]
+    lines = [["rank", "method", f"{ranking.unit} [95 % over processes]".strip(), "setting"]]
     found = places(ranking)
     for place in found:
         if place.value is None:

@@ -199,7 +199,7 @@ def _places(values: Mapping[str, float]) -> dict[str, int]:
     return {m: sum(v > value + 1e-12 for v in values.values()) for m, value in values.items()}
 
 
-# Curves ---------------------------------------------------------------------------------------------------------------
+# Small things ---------------------------------------------------------------------------------------------------------
 
 
 def _recall(outcome: Outcome, effort: int | None) -> float | None:

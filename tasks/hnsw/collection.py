@@ -55,8 +55,9 @@ def own_cases(path: str, **options: str) -> Iterable[Case]:
     data = read_own(full, said.get("queries"), _metric(said.get("metric")))
     params: dict[str, Scalar] = {"data": "own", "path": full, "digest": str(data.about["digest"]), **said}
     stem = Path(path.partition(":")[0] if not path.startswith("hf:") else path[3:]).name or "own"
-    # files of one name, other queries, another metric: each is a case of its own
-    name = f"{stem}-{sha256(repr(sorted(params.items())).encode()).hexdigest()[:6]}"
+    what = f"{data.about['digest']} {data.metric}"
+    # other vectors or queries in files of one name, another metric: each is a case of its own, wherever the files lie
+    name = f"{stem}-{sha256(what.encode()).hexdigest()[:6]}"
     yield Case(name, {**params, "timed": True}, light="smoke", heavy="smoke", processes=5, seeds=1)
     if len(data.vectors) <= MOST_FOR_LID:
         for order in ("asc", "random", "desc"):
