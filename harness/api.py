@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from harness import paths
 from harness.errors import HarnessError, UsageError
-from harness.known import read_samples
+from harness.findings import ItemsOf
+from harness.known import read_items, read_samples
 from harness.measure import environment
 from harness.pins import pinned_rows
 from harness.plan import Request, parse_seeds
@@ -36,6 +39,7 @@ def run(
     results: str | Path = paths.DEFAULT_RESULTS,
     data: str = "",
     queries: str = "",
+    qrels: str = "",
     metric: str = "",
     force: bool = False,
     with_: Iterable[str] = (),
@@ -43,9 +47,9 @@ def run(
     """Run baselines on a task, and return one row for each that took part, as `load_results` does.
 
     Args are those of `harness run`: `baselines` are row names, file names, paths of Python files, or `mteb:MODEL`;
-    `seeds` a number of draws, or a list of seeds; `queries` and `metric` say more of `data`; `with_` pinned versions
-    such as `["faiss-cpu==1.11.0", "current"]`, each of which gives the rows that need it an environment of its own.
-    Cells that are done already on this machine are not run again.
+    `seeds` a number of draws, or a list of seeds; `queries`, `qrels` and `metric` say more of `data`; `with_` pinned
+    versions such as `["faiss-cpu==1.11.0", "current"]`, each of which gives the rows that need it an environment of its
+    own. Cells that are done already on this machine are not run again.
 
     Raises UsageError for unknown names or impossible values, NothingMatched if nothing is selected, and
     KeyboardInterrupt if it was interrupted (what was finished is kept).
@@ -60,7 +64,7 @@ def run(
         seeds = str(seeds)
     chosen = parse_seeds(seeds) if isinstance(seeds, str) else list(seeds) if seeds is not None else None
     threads = default_threads() if threads is None else threads
-    said = {name: value for name, value in (("queries", queries), ("metric", metric)) if value}
+    said = {name: value for name, value in (("queries", queries), ("qrels", qrels), ("metric", metric)) if value}
     options = Options(jobs, timeout_s, memory_limit_bytes, force, data, said)
     runner, request = make_run(
         task,
@@ -168,6 +172,17 @@ def load_record(path: Path) -> Record:
     if isinstance(record, BrokenRecord):
         raise UsageError(f"{path} holds no valid record: {record.reason}")
     return record
+
+
+def items_in(store: Store) -> ItemsOf:
+    """Reads a record's per-item scores from beside it."""
+    where = {path.stem: path for path in store.paths()}
+
+    def read(record: Record) -> dict[str, NDArray[np.float64]]:
+        path = where.get(record.id)
+        return read_items(sidecar_of(path)) if path and record.sidecar else {}
+
+    return read
 
 
 def samples_in(store: Store) -> SamplesOf:

@@ -20,7 +20,7 @@ from harness.pins import plain_name
 from harness.plan import Cell
 from harness.questions import Drawn
 from harness.redact import redact
-from harness.registry import ORACLE
+from harness.registry import ORACLE, BaselineSpec
 from harness.stats import Interval, latency_summary, t_interval, wilson
 from harness.task import Score
 
@@ -44,6 +44,8 @@ class Finished:
     scores: Mapping[str, float] = field(default_factory=dict)
     items: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Those that the task gave itself."""
     independent: bool = False
     """Items are independent units: their spread gives the interval."""
     drawn: Drawn | None = None
@@ -139,7 +141,7 @@ def build_record(
             name=redact(cell.row.name),
             file=cell.row.path.name if cell.row.path else "",
             version=cell.row.version,
-            params=_redacted(cell.row.params),
+            params=_redacted(_params(cell.row)),
             source_digest=cell.row.source_digest,
             requires=list(cell.row.requires),
             deterministic=cell.row.deterministic,
@@ -161,7 +163,7 @@ def build_record(
         memory_watch=outcome.get("memory_watch", "not run"),
         timeout_s=setting.timeout_s,
         canary=canary,
-        notes=[redact(n) for n in [*finished.notes, *_notes_on_pins(finished)]],
+        notes=[redact(n) for n in [*finished.notes, *_notes_on_pins(finished), *_notes_on_seal(finished)]],
         output_tail="" if finished.status == "ok" else redact(outcome.get("output_tail", ""))[-_TAIL_CHARS:],
         sidecar=hashlib.sha256(sidecar).hexdigest() if sidecar else "",
         cost=rec.Cost(
@@ -177,6 +179,7 @@ def build_record(
             fingerprint=setting.fingerprint,
             libraries=result.get("libraries", {}),
             threads_used=result.get("threads_used", {}),
+            sealed=list((result.get("seal") or {}).get("layers", ())),
             sources_mismatch=_mismatch(cell, result.get("loaded", [])),
             shared_record=finished.shared[0].id if finished.shared else None,
             started=started,
@@ -216,6 +219,18 @@ def command_of(cell: Cell, setting: Setting) -> str:
         for name, value in sorted(setting.data_options.items()):
             words += [f"--{name}", redact(value)]
     return shlex.join(words)
+
+
+def _params(row: BaselineSpec) -> dict[str, rec.Scalar]:
+    """The row's own parameters; those of a part that stands before it carry the part's name."""
+    of_parts = {f"{part.name}.{name}": value for part in row.parts for name, value in part.params.items()}
+    return {**row.params, **{part.part: part.name for part in row.parts}, **of_parts}
+
+
+def _notes_on_seal(finished: Finished) -> list[str]:
+    """What a sealed task's child could have seen, where this machine lacks a layer."""
+    seal = finished.result.get("seal") or {}
+    return [f"not sealed against {reason}" for reason in seal.get("missing", ())]
 
 
 def _pinned(cell: Cell) -> rec.Pinned | None:
@@ -280,12 +295,12 @@ def _scores(finished: Finished) -> list[rec.ScoreValue]:
         main = score.main and name == score.name
         items = finished.items.get(name)
         n = 0 if items is None else len(items)
-        interval = _interval(finished, score, value, items)
+        interval = finished.intervals.get(name) or _interval(finished, score, value, items)
         values.append(
             rec.ScoreValue(
                 name=name,
                 value=value,
-                interval=(interval.low, interval.high) if interval else None,
+                interval=(interval[0], interval[1]) if interval else None,
                 unit=score.unit,
                 higher_is_better=score.higher_is_better,
                 best=score.best,

@@ -52,6 +52,11 @@ def write_bundle(folder: Path, values: Mapping[str, Any]) -> None:
     (folder / _MANIFEST).write_text(json.dumps(manifest), "utf-8")
 
 
+def sealed_beside(question: Path) -> Path:
+    """Where the judge writes what the second child of a sealed task is shown, beside what the first one is."""
+    return question.with_name(question.name + "-sealed")
+
+
 def read_bundle(folder: Path) -> dict[str, Any]:
     """Read what `write_bundle` wrote. Raises BundleError for anything else; never unpickles."""
     try:

@@ -13,7 +13,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,74 @@ def load_vectors(spec: str) -> Array:
             case _:
                 raise DataError(f"{spec}: .{kind} holds no vectors; use {VECTOR_FORMS}")
     return _checked(vectors, spec)
+
+
+class VectorFile:
+    """The vectors that a spec names, read as a whole or in blocks; a Parquet file is never held whole for the latter.
+
+    Raises DataError and MissingPackage as `load_vectors` does; of a Parquet file in part on reading.
+    """
+
+    def __init__(self, spec: str) -> None:
+        self.spec = spec
+        self._array: Array | None = None
+        match = _SPEC.fullmatch(spec)
+        if match is None or match["kind"].lower() != "parquet":
+            self._array = load_vectors(spec)
+            self.n, self.dim = self._array.shape
+            return
+        path, _, key = _split(spec, VECTOR_FORMS)
+        _package("pyarrow", path)
+        parquet = import_module("pyarrow.parquet")
+        try:
+            self._file = parquet.ParquetFile(path, memory_map=True)
+        except (OSError, import_module("pyarrow").ArrowException) as error:
+            raise DataError(f"{path}: not a whole Parquet file ({error}): copy or write it again") from error
+        self._column = _choose(path, key, self._file.schema_arrow.names, "column")
+        self.n = int(self._file.metadata.num_rows)
+        first = next(self.blocks(1), None)
+        if first is None:
+            raise DataError(f"{spec}: column {self._column!r} has no rows: at least one vector is needed")
+        self.dim = int(first[1].shape[1])
+
+    def identity(self) -> list[object]:
+        """What tells this file, as it is now, from others: its path, size and time of change."""
+        match = _SPEC.fullmatch(self.spec)
+        status = Path(match["path"]).stat() if match else None
+        return [self.spec, self.n, self.dim, *([status.st_size, status.st_mtime_ns] if status else [])]
+
+    def all(self) -> Array:
+        """All of them, (n, d)."""
+        if self._array is None:
+            return load_vectors(self.spec)
+        return self._array
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, Array]]:
+        """The first position and the vectors, (m, d), of each block of at most `rows`."""
+        if self._array is not None:
+            for start in range(0, self.n, rows):
+                yield start, self._array[start : start + rows]
+            return
+        start = 0
+        pyarrow = import_module("pyarrow")
+        try:
+            for batch in self._file.iter_batches(batch_size=rows, columns=[self._column]):
+                block = _from_arrow(pyarrow.chunked_array([batch.column(0)]), self._column, self.spec, start)
+                if start and block.shape[1] != self.dim:
+                    raise DataError(f"{self.spec}: row {start + 1} has {block.shape[1]} numbers, the first has "
+                                    f"{self.dim}: vectors must have one length")  # fmt: skip
+                yield start, _checked(block, self.spec, start)
+                start += len(block)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise DataError(f"{self.spec}: not a whole Parquet file ({error}): copy or write it again") from error
+
+    def rows(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vectors at ascending positions, as float32."""
+        out = np.empty((len(positions), self.dim), np.float32)
+        for start, block in self.blocks(max(1, _BLOCK_BYTES // (4 * self.dim))):
+            first, last = np.searchsorted(positions, [start, start + len(block)])
+            out[first:last] = block[positions[first:last] - start]
+        return out
 
 
 def load_texts(spec: str) -> list[str]:
@@ -175,8 +243,11 @@ def _hub_column(spec: str, forms: str) -> tuple[Any, str]:
     return split.data.column(column), column
 
 
-def _from_arrow(column: Any, name: str, spec: str) -> Array:
-    """An Arrow column of number lists as (n, d), without a copy where it is one chunk of fixed-size lists."""
+def _from_arrow(column: Any, name: str, spec: str, before: int = 0) -> Array:
+    """An Arrow column of number lists as (n, d), without a copy where it is one chunk of fixed-size lists.
+
+    `before`: rows of the file that came before these, for messages.
+    """
     pyarrow = _package("pyarrow", spec)
     lists = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if isinstance(lists, pyarrow.ChunkedArray):
@@ -185,17 +256,21 @@ def _from_arrow(column: Any, name: str, spec: str) -> Array:
     if not (types.is_list(lists.type) or types.is_large_list(lists.type) or types.is_fixed_size_list(lists.type)):
         raise DataError(f"{spec}: column {name!r} holds {lists.type}, not lists of numbers: name another column")
     if lists.null_count:
-        raise DataError(f"{spec}: row {_first(lists.is_null()) + 1} of column {name!r} has no vector: remove it")
+        raise DataError(
+            f"{spec}: row {before + _first(lists.is_null()) + 1} of column {name!r} has no vector: remove it"
+        )
     if not len(lists):
         raise DataError(f"{spec}: column {name!r} has no rows: at least one vector is needed")
     lengths = np.asarray(import_module("pyarrow.compute").list_value_length(lists))
     if (lengths != lengths[0]).any():
         row = int(np.argmax(lengths != lengths[0]))
-        raise DataError(f"{spec}: row {row + 1} has {lengths[row]} numbers, the first has {lengths[0]}: "
+        raise DataError(f"{spec}: row {before + row + 1} has {lengths[row]} numbers, the first has {lengths[0]}: "
                         "vectors must have one length")  # fmt: skip
     values = lists.flatten()
     if values.null_count:
-        raise DataError(f"{spec}: row {_first(values.is_null()) // lengths[0] + 1} has a missing number: fill it in")
+        raise DataError(
+            f"{spec}: row {before + _first(values.is_null()) // lengths[0] + 1} has a missing number: fill it in"
+        )
     if types.is_list(values.type) or types.is_fixed_size_list(values.type):
         raise DataError(f"{spec}: column {name!r} holds lists of lists (3-d): one vector per row is needed")
     return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(lists), int(lengths[0]))
@@ -205,7 +280,7 @@ def _first(flags: Any) -> int:
     return int(np.argmax(np.asarray(flags)))
 
 
-def _checked(vectors: Array, spec: str) -> Array:
+def _checked(vectors: Array, spec: str, before: int = 0) -> Array:
     if vectors.ndim != 2:
         raise DataError(f"{spec}: has {vectors.ndim} dimensions, shape {vectors.shape}: reshape it to (n, d)")
     if vectors.dtype.kind not in "fiu":
@@ -217,7 +292,9 @@ def _checked(vectors: Array, spec: str) -> Array:
         for start in range(0, len(vectors), step):  # a block at a time: the file may exceed the memory
             bad = ~np.isfinite(vectors[start : start + step]).all(axis=1)
             if bad.any():
-                raise DataError(f"{spec}: row {start + int(np.argmax(bad)) + 1} holds NaN or infinity: mend or drop it")
+                raise DataError(
+                    f"{spec}: row {before + start + int(np.argmax(bad)) + 1} holds NaN or infinity: mend or drop it"
+                )
     return vectors
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import paths
 from harness import record as rec
@@ -89,8 +90,17 @@ def artifact_of(needs: Cell) -> Path:
 
 def read_samples(path: Path) -> Samples:
     """The raw latency samples of a sidecar, by stream; empty if it cannot be read."""
+    return _sidecar_arrays(path, "latency/")
+
+
+def read_items(path: Path) -> dict[str, NDArray[np.float64]]:
+    """The per-item scores of a sidecar, by name; empty if it cannot be read."""
+    return _sidecar_arrays(path, "item/")
+
+
+def _sidecar_arrays(path: Path, prefix: str) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {n.removeprefix("latency/"): arrays[n] for n in arrays.files if n.startswith("latency/")}
+            return {n.removeprefix(prefix): arrays[n] for n in arrays.files if n.startswith(prefix)}
     except (OSError, ValueError, EOFError, KeyError):
         return {}

@@ -55,6 +55,7 @@ class Cell:
                 "needs": self.needs.key if self.needs else None,
                 "libraries": _major_versions(self.row.requires, environment),
                 **({"environment": environment.lock} if environment else {}),
+                **({"parts": [[p.name, p.version, dict(p.params)] for p in self.row.parts]} if self.row.parts else {}),
             }
         )
 
@@ -128,7 +129,7 @@ def make_cell(task: TaskSpec, case: Case, row: BaselineSpec, seed: int, request:
     device = _device(row, request.device)
     threads = min(request.threads, row.max_threads or request.threads)
     cell = Cell(task, case, row, seed, device or request.device, threads, blocked=_blocked(row, device, request))
-    if row.shared:
+    if row.shared or task.sealed:
         params = {k: v for k, v in row.params.items() if k not in row.shared}
         cell = replace(cell, needs=replace(cell, row=replace(row, params=params), stage="prepare"))
     return cell

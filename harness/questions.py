@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.bundle import sealed_beside
 from harness.executors.local import JudgeClient
 from harness.plan import Cell
 from harness.task import Scalar
@@ -49,12 +50,14 @@ class Questions:
         return known
 
     def _make_room(self, in_use: Collection[Path]) -> None:
-        sizes = {key: _size(drawn.folder) for key, drawn in self._drawn.items()}
+        sizes = {key: _size(drawn.folder) + _size(sealed_beside(drawn.folder)) for key, drawn in self._drawn.items()}
         for key in list(self._drawn):
             if sum(sizes.values()) <= ROOM_BYTES:
                 return
             if self._drawn[key].folder not in in_use:
-                shutil.rmtree(self._drawn.pop(key).folder, ignore_errors=True)
+                gone = self._drawn.pop(key).folder
+                shutil.rmtree(gone, ignore_errors=True)
+                shutil.rmtree(sealed_beside(gone), ignore_errors=True)
                 del sizes[key]
 
 

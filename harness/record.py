@@ -172,6 +172,8 @@ class Provenance(_Part):
     threads_used: dict[str, int]
     sources_mismatch: list[str] = []
     """First-party files that the child loaded but the key does not cover."""
+    sealed: list[str] = []
+    """Layers that kept the child from seeing anything but what it was handed, of a task that asks for it."""
     shared_record: str | None = None
     """The record of the preparation whose costs are charged here."""
     started: str

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, did_you_mean
 from harness.sources import digest_files, first_party_sources, parse, plugin_roots
-from harness.task import Baseline, Case, Scalar, Score, Task
+from harness.task import SCALES, Baseline, Case, Scalar, Score, Task
 
 if TYPE_CHECKING:
     from harness.overlay import Overlay
@@ -36,8 +36,11 @@ _DECLARATIONS = (
     "shared",
     "cases",
     "takes",
+    "part",
+    "after",
     "prefix",
 )
+_TASK_DECLARATIONS = ("version", "scores", "cases", "seeds", "preload", "sealed", "hidden")
 _OF_VARIANTS = ("scale", "cases", "takes")
 """Declarations that a variant may state otherwise than its class."""
 
@@ -58,11 +61,14 @@ class TaskSpec:
     preload: tuple[str, ...]
     has_oracle: bool
     has_refine: bool
+    sealed: bool = False
+    hidden: tuple[str, ...] = ()
 
     @cached_property
     def source_digest(self) -> str:
-        """SHA-256 of all of the task's own source files."""
-        return digest_files(tuple(sorted(self.path.parent.rglob("*.py"))))
+        """SHA-256 of all of the task's own source files, and of what they import from other plugin folders."""
+        own = self.path.parent.rglob("*.py")
+        return digest_files(tuple({path for file in own for path in first_party_sources(file)}))
 
     @property
     def family(self) -> str:
@@ -94,7 +100,11 @@ class BaselineSpec:
     shared: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()
     takes: tuple[str, ...] = ("*",)
+    part: str = ""
+    after: tuple[str, ...] = ()
     prefix: str = ""
+    parts: tuple[BaselineSpec, ...] = ()
+    """Rows that stand before it: `pca-50+int8` is `int8` with the part `pca-50`."""
     summary: str = ""
     more_sources: tuple[Path, ...] = ()
     """Files that decide its numbers as well, besides its own and what that imports."""
@@ -106,7 +116,7 @@ class BaselineSpec:
         """The file, what it imports from plugin folders or from its own, and `more_sources`. Read when asked for:
         a list of names needs none of it."""
         own = first_party_sources(self.path) if self.path else ()
-        return tuple(sorted({*own, *self.more_sources}))
+        return tuple(sorted({*own, *self.more_sources, *(path for part in self.parts for path in part.sources)}))
 
     @cached_property
     def source_digest(self) -> str:
@@ -145,11 +155,12 @@ class Registry:
     def rows(self, task: TaskSpec) -> list[BaselineSpec]:
         """All rows of a task that run by themselves, the controls first."""
         rows = [b for b in self.baselines if b.task == task.name and not b.prefix]
+        rows += [composed(part, row) for row in rows for part in rows if part.part and part.name in row.after]
         return [oracle_row(task), *rows] if task.has_oracle else rows
 
     def select_rows(self, tasks: list[TaskSpec], wanted: list[str]) -> dict[str, list[BaselineSpec]]:
-        """Rows of each task, all or those `wanted`: a row's name or a pattern of names, a file's
-        name, PATH.py, or PREFIX:MODEL."""
+        """Rows of each task, all or those `wanted`: a row's name or a pattern of names, a file's name, PATH.py,
+        PREFIX:MODEL, or PART+ROW, each of which may be a pattern or a path."""
         rows = {task.name: self.rows(task) for task in tasks}
         if not wanted:
             return rows
@@ -178,6 +189,18 @@ class Registry:
                 model = str(Path(model).resolve())
             return [_with_model(b, name, model) for b in kinds]
         every = [row for of_task in rows.values() for row in of_task]
+        first, plus, then = name.partition("+")
+        if plus and not any(row.name == name for row in every):
+            parts = [row for row in self._resolve(first, tasks, rows) if row.part]
+            if not parts:
+                known_parts = [row.name for row in every if row.part]
+                raise UsageError(
+                    f"{name!r}: {first} cannot stand before another row; "
+                    + (f"these can: {', '.join(known_parts)}" if known_parts else "none of this task can")
+                )
+            others = [row for row in self._resolve(then, tasks, rows) if not row.part and not row.parts]
+            return [composed(part, row) for part in parts for row in others
+                    if row.task == part.task and row.name != ORACLE]  # fmt: skip
         found = [row for row in every if row.name == name] or [row for row in every if _file_name(row) == name]
         if not found and any(c in name for c in "*?["):
             found = [row for row in every if fnmatch.fnmatchcase(row.name, name)]
@@ -185,6 +208,24 @@ class Registry:
             known = [row.name for row in every] + [_file_name(row) for row in every]
             raise did_you_mean("baseline", name, known)
         return found
+
+
+def composed(part: BaselineSpec, row: BaselineSpec) -> BaselineSpec:
+    """The row that runs `row` behind `part`, and needs what both need."""
+    order = ("light", "heavy")
+    return replace(
+        row,
+        name=f"{part.name}+{row.name}",
+        parts=(part,),
+        requires=tuple(dict.fromkeys((*part.requires, *row.requires))),
+        cost=max(part.cost, row.cost, key=order.index),
+        scale=max(part.scale, row.scale, key=SCALES.index),
+        devices=tuple(d for d in row.devices if d in part.devices),
+        deterministic=part.deterministic and row.deterministic,
+        takes=row.takes if part.takes == ("*",) else part.takes,
+        after=(),
+        summary=f"{row.summary} Behind {part.name}.",
+    )
 
 
 def replace_params(spec: BaselineSpec, name: str, params: Mapping[str, Scalar]) -> BaselineSpec:
@@ -212,6 +253,8 @@ def oracle_row(task: TaskSpec) -> BaselineSpec:
 
 
 def _file_name(row: BaselineSpec) -> str:
+    if row.parts:
+        return row.name  # a file's own rows are those without a part
     return row.path.stem.replace("_", "-") if row.path else row.name
 
 
@@ -342,7 +385,7 @@ def _read_task(path: Path, root: Path, root_module: str) -> TaskSpec:
             target = item.target if isinstance(item, ast.AnnAssign) else None
             if isinstance(item, ast.Assign) and len(item.targets) == 1:
                 target = item.targets[0]  # type: ignore[assignment]
-            if isinstance(target, ast.Name) and target.id in ("version", "scores", "cases", "seeds", "preload"):
+            if isinstance(target, ast.Name) and target.id in _TASK_DECLARATIONS:
                 assert isinstance(item, ast.Assign | ast.AnnAssign) and item.value is not None
                 values[target.id] = _literal(item.value, path)
         for needed in ("version", "scores", "cases"):

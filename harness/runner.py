@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -21,6 +22,7 @@ import numpy as np
 from harness import __version__, assemble, paths
 from harness import record as rec
 from harness.assemble import Finished, Setting
+from harness.bundle import sealed_beside
 from harness.errors import UsageError
 from harness.executors.local import JudgeClient, JudgeError, LocalExecutor, ServerKey
 from harness.known import Known, artifact_of
@@ -29,10 +31,10 @@ from harness.measure.canary import CANARY_VERSION, CanaryClock
 from harness.pins import with_environments
 from harness.plan import Cell, Request, cells_of, expand_repeats, make_cell
 from harness.questions import Drawn, Questions, draw_request
-from harness.registry import ORACLE, TaskSpec
+from harness.registry import ORACLE, BaselineSpec, TaskSpec
 from harness.store import Store
 from harness.table import outcome_of
-from harness.task import Case
+from harness.task import SCALES, Case
 
 if TYPE_CHECKING:
     from harness.record import Record
@@ -107,6 +109,8 @@ class Runner:
         self.judge = JudgeClient()
         self.summary = Summary(datetime.now(UTC).strftime("%Y%m%dT%H%M%S-") + secrets.token_hex(4))
         self._running: dict[str, _Running] = {}
+        self._artifacts: dict[str, Path] = {}
+        """Of sealed tasks, by the key of the preparation that made them."""
 
     def data_cases(self, tasks: Sequence[TaskSpec], path: str) -> dict[str, list[Case]]:
         """Cases over the user's own data, for every task that takes such data. Raises UsageError."""
@@ -144,6 +148,7 @@ class Runner:
             with _deaf():
                 self._executor.close()
                 self.judge.close()
+                self._drop_artifacts(())
                 shutil.rmtree(scratch, ignore_errors=True)
         return self.summary
 
@@ -158,6 +163,7 @@ class Runner:
         planned = {(c.key, c.repeat) for c in cells}
         while todo or self._running:
             self._step(todo)
+            self._drop_artifacts(todo)
             if not todo and not self._running:
                 more = [c for c in self._refined() if (c.key, c.repeat) not in planned]
                 planned.update((c.key, c.repeat) for c in more)
@@ -194,6 +200,14 @@ class Runner:
                     self._end(folder)
             elif event["event"] in ("done", "lost") and event["cell"] in self._running:
                 self._end(event["cell"])
+
+    def _drop_artifacts(self, todo: Sequence[Cell]) -> None:
+        """Artifacts of sealed tasks are as many as cells, and can be large: none outlives the cells that use it."""
+        if not self._artifacts:
+            return
+        needed = {c.needs.key for c in [*todo, *(r.cell for r in self._running.values())] if c.needs}
+        for key in set(self._artifacts) - needed:
+            shutil.rmtree(self._artifacts.pop(key), ignore_errors=True)
 
     def _next(self, todo: deque[Cell]) -> Cell | None:
         """The first cell whose needs are met; the preparation it lacks, if that is not running yet."""
@@ -255,6 +269,8 @@ class Runner:
             shutil.rmtree(kept, ignore_errors=True)
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(place / "answer", kept)
+            if cell.task.sealed:
+                self._artifacts[cell.key] = kept
         self._finish(finished, place.name, running.started, running.canary_before_ns, begun)
         shutil.rmtree(place, ignore_errors=True)
 
@@ -324,7 +340,10 @@ class Runner:
     # -- the judge and the child -------------------------------------------------------------------------------------
 
     def _score(self, finished: Finished, place: Path) -> None:
-        request = {**draw_request(finished.cell), "answer": str(place / "answer"), "items": str(place / "items.npz")}
+        cell = finished.cell
+        handed_on = str(artifact_of(cell.needs)) if cell.task.sealed and cell.needs else ""
+        request = {**draw_request(cell), "answer": str(place / "answer"), "handed_on": handed_on,
+                   "items": str(place / "items.npz")}  # fmt: skip
         try:
             reply = self.judge.ask({"op": "score", **request})
         except JudgeError as error:
@@ -346,27 +365,31 @@ class Runner:
         """The server to fork from. It has imported what the task and all rows of this cost class and this environment
         in the run need."""
         environment = cell.row.environment
-        every = [r for rows in self._request.rows.values() for r in rows]
+        # a sealed child must not inherit what the rows of other tasks, or its own data, need in memory
+        tasks = [cell.task] if cell.task.sealed else self._request.tasks
+        smallest = SCALES.index(self._request.scale)  # rows of larger scales do not run
+        every = [r for t in tasks for r in self._request.rows[t.name] if SCALES.index(r.scale) <= smallest]
         modules = [m for r in every if (r.cost, r.environment) == (cell.row.cost, environment) for m in r.requires]
-        for task in self._request.tasks:
+        for task in tasks:
             modules += [*task.preload, task.module]
-        return ServerKey(tuple(sorted(set(modules))), str(environment.site) if environment else "")
+        modules = [m for m in modules if m.partition(".")[0] not in cell.task.hidden]
+        site = str(environment.site) if environment else ""
+        return ServerKey(tuple(sorted(set(modules))), site, cell.task.sealed)
 
     def _spec(self, cell: Cell, question: Path) -> dict[str, Any]:
         row = cell.row
         return {
             "task_module": cell.task.module,
             "task_class": cell.task.class_name,
-            "baseline_module": row.module,
-            "baseline_path": str(row.path),
-            "baseline_class": row.class_name,
-            "params": dict(row.params),
+            "method": _method(row),
+            "parts": {part.part: _method(part) for part in row.parts},
+            "seal": _seal(cell),
             "stage": cell.stage,
             "repeat": cell.repeat,
             "device": cell.device,
             "threads": cell.threads,
             "method_seed": cell.method_seed,
-            "question": str(question),
+            "question": str(sealed_beside(question) if cell.task.sealed and cell.stage == "answer" else question),
             "prepared": str(artifact_of(cell.needs)) if cell.needs else "",
             "overlay": str(row.environment.site) if row.environment else "",
             "cache_dir": str(paths.cache_root() / "methods"),
@@ -376,10 +399,25 @@ class Runner:
         }
 
 
+def _method(row: BaselineSpec) -> dict[str, Any]:
+    """What a child needs to make the method of a row."""
+    params = dict(row.params)
+    return {"module": row.module, "path": str(row.path), "class": row.class_name, "params": params}
+
+
+def _seal(cell: Cell) -> dict[str, Any] | None:
+    """What a child of a sealed task may do: the preparing one leaves nothing behind, the other sees nothing else."""
+    if not cell.task.sealed:
+        return None
+    own = [str(value).partition(":")[0] for value in cell.case.params.values() if isinstance(value, str)]
+    return {"hidden": [*cell.task.hidden, *(path for path in own if os.path.isabs(path))]}
+
+
 def _take_scores(finished: Finished, reply: Mapping[str, Any], items: Path) -> None:
     finished.scores = reply["values"]
     finished.notes += reply["notes"]
     finished.independent = reply["independent"]
+    finished.intervals = {name: (low, high) for name, (low, high) in reply["intervals"].items()}
     with np.load(items, allow_pickle=False) as arrays:
         finished.items = {name: arrays[name] for name in arrays.files}
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from harness.stats import MIN_PROCESSES, interval_over_draws, latency_interval, quantile_gate, rank_sets
-from harness.task import Baseline, BreakingPoint, Case, Outcome, Ranking, Task
+from harness.stats import interval_over_draws, latency_interval, quantile_gate, rank_sets
+from harness.task import Case, Outcome
 
 if TYPE_CHECKING:
     from harness.record import Record
     from harness.registry import TaskSpec
 
-_LATENCY_STREAMS = ("query",)
+_LATENCY_STREAMS = ("query", "predict")
+_THROUGHPUT = ("search", "predict")
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ def costs_of(record: Record) -> dict[str, float]:
         if phase.wall_ns:
             costs[f"{phase.name}.items_per_s"] = phase.items / (phase.wall_ns / 1e9)
         costs[f"{phase.name}.delta_bytes"] = phase.delta_rss_bytes
+        costs[f"{phase.name}.resident_bytes"] = phase.end_anon_bytes - phase.base_anon_bytes
     return costs
 
 
@@ -140,89 +141,9 @@ def _costs(records: Sequence[Record]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def breaking_points(records: Iterable[Record], tasks: Mapping[str, TaskSpec]) -> list[tuple[str, str, BreakingPoint]]:
-    """(task, baseline, limit) for every row whose records show one. Imports the tasks' modules (not the baselines')."""
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        spec = tasks.get(record.task.name)
-        if spec and record.task.version == spec.version and record.kind != "prepare" and record.repeat == 0:
-            groups.setdefault((record.task.name, record.baseline.name), []).append(record)
-    found = []
-    for (name, baseline), group in sorted(groups.items()):
-        spec = tasks[name]
-        task: Task[Baseline] = getattr(importlib.import_module(spec.module), spec.class_name)()
-        found += [(name, baseline, point) for point in task.breaking_points([outcome_of(r, spec) for r in group])]
-    return found
-
-
-@dataclass(frozen=True)
-class Place:
-    """One line of a ranking: intervals are over processes, from five of them or more; `ranks` are those that
-    overlapping intervals cannot exclude."""
-
-    method: str
-    setting: str
-    value: float | None
-    interval: tuple[float, float] | None
-    ranks: tuple[int, int] | None
-    why: str
-
-
-def places(ranking: Ranking) -> list[Place]:
-    """The methods of a ranking, best first, those without a value last."""
-    found = []
-    for standing in ranking.standings:
-        value = statistics.median(standing.values) if standing.values else None
-        interval = _over_processes(standing.values, ranking.best)
-        if ranking.values == "exact" and value is not None:
-            interval = value, value
-        found.append((standing, value, interval))
-    sign = -1 if ranking.higher_is_better else 1
-    found.sort(key=lambda f: (f[1] is None, sign * (f[1] or 0.0), f[0].method))
-    ranked = [(f[0].method, f[2]) for f in found if f[2] is not None and ranking.values != "listed"]
-    ranks = dict(zip([m for m, _ in ranked], _ranks([i for _, i in ranked], ranking.higher_is_better), strict=True))
-    return [Place(s.method, s.setting, v, i, ranks.get(s.method) if i else None, s.why) for s, v, i in found]
-
-
-def _over_processes(values: Sequence[float], best: float | None) -> tuple[float, float] | None:
-    if len(values) >= MIN_PROCESSES and min(values) == max(values):
-        return values[0], values[0]
-    over = latency_interval(values)
-    return (over.low, over.high if best is None else min(best, over.high)) if over else None
-
-
-def _ranks(intervals: Sequence[tuple[float, float]], higher_is_better: bool) -> list[tuple[int, int]]:
-    """From 1 + those that are surely better to all but those that are surely worse."""
-    out = []
-    for low, high in intervals:
-        above = sum(other[1] < low for other in intervals)
-        below = sum(other[0] > high for other in intervals)
-        better, worse = (below, above) if higher_is_better else (above, below)
-        out.append((1 + better, len(intervals) - worse))
-    return out
-
-
-def rankings(records: Iterable[Record], tasks: Mapping[str, TaskSpec]) -> list[tuple[str, Ranking]]:
-    """(task, ranking) for all that the records of one machine, the newest, support. Imports the tasks' modules."""
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        spec = tasks.get(record.task.name)
-        if spec and record.task.version == spec.version and record.kind != "prepare":
-            groups.setdefault(record.task.name, []).append(record)
-    found = []
-    for name, group in sorted(groups.items()):
-        task: Task[Baseline] = getattr(importlib.import_module(tasks[name].module), tasks[name].class_name)()
-        machine = max(group, key=lambda r: (r.provenance.started, r.id)).provenance.fingerprint
-        # oldest first: of several records of one process the last is the one that counts
-        dated = sorted(group, key=lambda r: (r.provenance.started, r.id))
-        own = [outcome_of(r, tasks[name]) for r in dated if r.provenance.fingerprint == machine]
-        found += [(name, ranking) for ranking in task.rankings(own)]
-    return found
-
-
 def _is_search(phase: str) -> bool:
     """`search`, `search[64]` of one setting of many, and single queries: what comes after the build."""
-    return phase.partition("[")[0] in ("search", "query") or phase.endswith(".single")
+    return phase.partition("[")[0] in (*_THROUGHPUT, *_LATENCY_STREAMS) or phase.endswith(".single")
 
 
 def _order(row: Row) -> tuple[str, Any, bool, float, str]:
@@ -257,7 +178,7 @@ def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int,
     medians = [s.median_ns for s in streams]
     pooled = [ns for r in timed for name in _LATENCY_STREAMS for ns in samples_of(r).get(name, ())]
     over_processes = latency_interval(medians)
-    searches = [p.items / (p.wall_ns / 1e9) for r in timed for p in r.phases if p.name == "search" and p.wall_ns]
+    searches = [p.items / (p.wall_ns / 1e9) for r in timed for p in r.phases if p.name in _THROUGHPUT and p.wall_ns]
     builds = [
         sum(p.wall_ns for p in r.phases if not _is_search(p.name)) / 1e9
         for r in timed if r.repeat == 0 and r.phases

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "Answer", "Baseline", "BreakingPoint", "Case", "Context", "Cost", "Draw", "InvalidAnswer", "Meter",
-    "MissingPackage", "Outcome", "Question", "Ranking", "Scalar", "Scale", "Score", "Scored", "Standing", "Task",
-    "Unsupported",
+    "Answer", "Baseline", "BreakingPoint", "Case", "Chart", "Claim", "Context", "Cost", "Draw", "InvalidAnswer",
+    "Meter", "MissingPackage", "Outcome", "Point", "Question", "Ranking", "Scalar", "Scale", "Score", "Scored",
+    "Standing", "Task", "Unsupported",
 ]  # fmt: skip
 
 Scale = Literal["smoke", "standard", "full"]
@@ -84,6 +84,8 @@ class Draw:
     """Digest of the question's text and integers where it is pinned or promised to be the same on every platform."""
     about: Mapping[str, Scalar] = field(default_factory=dict)
     """What is worth knowing of the data (sizes, estimates): kept on the record, shown above the table."""
+    sealed: Question = field(default_factory=dict)
+    """Of a sealed task: what `drive` is shown instead of `question`, which only `prepare` sees."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class Scored:
     values: Mapping[str, float]
     items: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """95 % intervals that the task knows better than its items show (of a ratio, for example)."""
     independent: bool = False
     """The items are independent units: draws, training seeds, or queries drawn independently of one fixed index, for
     which alone the interval then holds. Queries that share documents by construction are not."""
@@ -156,6 +160,42 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A published claim that two rows test: `better` scores more than `than`. Shown with their paired difference."""
+
+    better: str
+    than: str
+    says: str
+    """The claim in one sentence, with its source."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row in a `Chart`."""
+
+    row: str
+    x: float
+    y: float
+    low: float | None = None
+    """Lower bound of y."""
+    best: bool = False
+    """On the front: no other point is better in both directions."""
+    group: str = ""
+    """Points of one group share a colour."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Rows as points over what they cost, x on a logarithmic axis."""
+
+    case: str
+    title: str
+    x: str
+    y: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True)
 class Context:
     """What the runner tells a method about where it runs. `seed` is derived, never the draw's own seed."""
 
@@ -193,6 +233,11 @@ class Baseline:
     """Groups of cases (`Case.only`) that this method takes part in besides the general ones."""
     takes: ClassVar[tuple[str, ...]] = ("*",)
     """Patterns of the case names that the method is made for; at others it does not run at all."""
+    part: ClassVar[str] = ""
+    """If set, a row of this method can stand before another one of the same task, `THIS+OTHER`: the other one gets it
+    as its attribute of this name."""
+    after: ClassVar[tuple[str, ...]] = ()
+    """Rows with a `part` that this method also runs behind without being asked."""
     prefix: ClassVar[str] = ""
     """If set, `--baseline PREFIX:VALUE` makes a row of this method with its parameter `model` set to VALUE."""
 
@@ -244,6 +289,14 @@ class Task(Generic[BaselineT]):
     }
     preload: ClassVar[tuple[str, ...]] = ("numpy",)
     """Modules that every child of this task needs: imported once, before the fork."""
+    sealed: ClassVar[bool] = False
+    """`prepare` and `drive` run in processes of their own for every cell. The first may read everything and leave
+    nothing but what it returns; the second sees that, `Draw.sealed`, and the installed software, and nothing else."""
+    hidden: ClassVar[tuple[str, ...]] = ()
+    """Of a sealed task: installed packages, or folders of them (`sklearn.datasets.data`), that `drive` cannot read,
+    because its data can be had from them."""
+
+    claims: ClassVar[tuple[Claim, ...]] = ()
 
     def draw(self, case: Case, seed: int) -> Draw:
         """The question and the truth of `case` under `seed`: a pure function of task version, parameters, seed."""
@@ -258,7 +311,8 @@ class Task(Generic[BaselineT]):
         raise Unsupported("this task has no shared preparation")
 
     def score(self, case: Case, draw: Draw, answer: Answer) -> Scored:
-        """Score an answer. Raises `InvalidAnswer` for one that breaks the contract."""
+        """Score an answer; that of a sealed task also holds what `prepare` handed on, as the judge itself read it.
+        Raises `InvalidAnswer` for one that breaks the contract."""
         raise NotImplementedError
 
     def oracle(self, case: Case, draw: Draw) -> Answer | None:
@@ -275,6 +329,14 @@ class Task(Generic[BaselineT]):
 
     def rankings(self, outcomes: Sequence[Outcome]) -> Iterable[Ranking]:
         """Rankings of methods by cost at equal quality, from the outcomes of all rows and processes. Pure."""
+        return ()
+
+    def charts(self, outcomes: Sequence[Outcome]) -> Iterable[Chart]:
+        """Charts that the outcomes of all rows support. Pure."""
+        return ()
+
+    def advice(self, outcomes: Sequence[Outcome]) -> Iterable[str]:
+        """What to choose, in words, for who has to. Pure."""
         return ()
 
     def data_cases(self, path: str, **options: str) -> Iterable[Case]:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from harness.measure import canary, environment, memory
 from harness.paths import DEFAULT_RESULTS
+from harness.worker.seal import landlock_abi, probe
 
 __all__ = ["Finding", "configure", "execute", "findings", "run"]
 
@@ -77,6 +78,7 @@ def findings(results: Path = DEFAULT_RESULTS) -> list[Finding]:
         clear_refs(memory.clear_refs_writable()),
         quiet(canary.summarise([sample])),
         disk(_free_bytes(results)),
+        sealing(*_sealed()),
     ]
 
 
@@ -99,6 +101,12 @@ def steal_ticks() -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return (ticks[7], sum(ticks)) if len(ticks) == 8 else None
+
+
+def _sealed() -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Layers that a sealed process would be held by here, those that are missing, and the version of Landlock."""
+    found = probe()
+    return found.layers, found.missing, landlock_abi()
 
 
 def _free_bytes(folder: Path) -> int | None:
@@ -269,3 +277,14 @@ def disk(free: int | None) -> Finding:
             level, "disk", f"{free / GIB:.2f} GiB are free for results; run `harness results clean`, or pass --results."
         )
     return Finding("ok", "disk", f"{free / GIB:.1f} GiB are free for results; nothing to do.")
+
+
+def sealing(layers: tuple[str, ...], missing: tuple[str, ...], landlock: int) -> Finding:
+    if not missing:
+        shown = f"{', '.join(layers)} (Landlock ABI {landlock}, seccomp)"
+        return Finding("ok", "seal", f"A sealed decoder is cut off from what it must not see: {shown}; nothing to do.")
+    held = f"holds for {', '.join(layers)} only" if layers else "does not hold at all"
+    return Finding(
+        "warn", "seal",
+        f"The seal of a decoder {held}, because of {'; '.join(missing)}: run tasks that seal (compression) elsewhere.",
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What stands below the tables: breaking points, and rankings of methods by cost at equal quality."""
+"""What stands below the tables: rankings, claims put to the test, breaking points, and what to take."""
 
 from __future__ import annotations
 
@@ -8,24 +8,40 @@ from typing import TYPE_CHECKING
 from harness.cli.show import markdown
 
 if TYPE_CHECKING:
+    from harness.findings import ItemsOf, Place, Tested
     from harness.record import Record
-    from harness.table import Place
     from harness.task import BreakingPoint, Ranking
 
 
-def print_findings(records: Sequence[Record], form: str = "table", baseline: str = "") -> None:
+def print_findings(records: Sequence[Record], items_of: ItemsOf, form: str = "table", baseline: str = "") -> None:
     """Print what the records show over more than one cell; `baseline` leaves only the breaking points of one row."""
+    from harness.findings import findings_of
     from harness.registry import load_registry
-    from harness.table import breaking_points, rankings
 
-    tasks = load_registry().tasks
-    if not baseline:
-        for _, ranking in rankings(records, tasks):
+    found = findings_of(records, load_registry().tasks)
+    for of_task in found if not baseline else ():
+        for ranking in of_task.rankings():
             lines, sentences = _ranking_lines(ranking)
             _print(f"{ranking.case}: {ranking.name}", lines, form, sentences)
-    points = [p for p in breaking_points(records, tasks) if baseline in ("", p[1])]
+        if tested := of_task.tested(items_of):
+            _print("Published claims, on these data", _claim_lines(tested), form)
+    points = [(f.spec.name, row, p) for f in found for row, p in f.breaking_points() if baseline in ("", row)]
     if points:
         _print("Breaking points", _point_lines(points), form)
+    sentences = [sentence for of_task in found for sentence in of_task.advice()] if not baseline else []
+    if sentences:
+        print("\nWhat to take" if form == "table" else "### What to take\n")
+        print("\n".join(f"  {s}" if form == "table" else f"- {s}" for s in sentences))
+
+
+def _claim_lines(tested: Sequence[Tested]) -> list[list[str]]:
+    """Each claim with the paired difference of its two rows, in points of the reference's score."""
+    lines = [["case", "rows", "difference, % of the reference [95 %, paired]", "claim"]]
+    for one in tested:
+        low, high = (100 * end for end in one.interval)
+        difference = f"{100 * one.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+        lines.append([one.case, f"{one.claim.better} - {one.claim.than}", difference, one.claim.says])
+    return lines
 
 
 def _point_lines(points: Sequence[tuple[str, str, BreakingPoint]]) -> list[list[str]]:
@@ -39,9 +55,10 @@ def _point_lines(points: Sequence[tuple[str, str, BreakingPoint]]) -> list[list[
 
 def _ranking_lines(ranking: Ranking) -> tuple[list[list[str]], list[str]]:
     """The table of a ranking, and sentences below it: who is first, and who has no place."""
-    from harness.table import places
+    from harness.findings import places
 
-    lines = [["rank", "method", f"{ranking.unit} [95 % over processes]".strip(), "setting"]]
+    heading = f"{ranking.unit} [95 % over processes]".strip() if ranking.values == "measured" else ranking.unit
+    lines = [["rank", "method", heading, "setting"]]
     found = places(ranking)
     for place in found:
         if place.value is None:

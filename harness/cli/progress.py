@@ -63,6 +63,8 @@ class Lines:
         """Said when it ends."""
 
     def finished(self, cell: Cell, record: Record) -> None:
+        if cell.task.sealed and cell.stage == "prepare":
+            return  # half of a cell, whose other half tells of both
         self.done[record.status] += 1
         self.write(f"[{self.done.total()}/{max(self.total, self.done.total())}] {describe(cell, record)}")
 
@@ -107,7 +109,7 @@ class Bar(Lines):
 
     def finished(self, cell: Cell, record: Record) -> None:
         super().finished(cell, record)
-        done = self.done.total()
+        done = max(1, self.done.total())
         left = (time.monotonic() - self.began) / done * max(0, self.total - done)
         self.progress.update(
             self.bar, completed=done, total=max(self.total, done), failed=done - self.done["ok"],

@@ -27,6 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--data", default="", metavar="PATH", help="your own data instead of the cases, for example a folder with "
         "corpus.jsonl, queries.jsonl and qrels.jsonl, or vectors.npy")  # fmt: skip
     add("--queries", default="", metavar="PATH", help="vectors to search your --data for (default: some held out)")
+    add("--qrels", default="", metavar="PATH", help="which of your --data answer which --queries: JSON lines or "
+        "tab-separated, query number and row number (default: the exact neighbours count)")  # fmt: skip
     add("--metric", default="", choices=("l2", "cosine", "ip"), help="how vectors of --data compare (default: l2)")
     add("--with", dest="with_", action="append", default=[], metavar="NAME==VERSION",
         help="run the rows that need this package with that version, in a cached environment; repeat to compare "
@@ -44,8 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run and return the exit code."""
-    from harness.api import default_threads, make_run, records_of, samples_in
+    from harness.api import default_threads, items_in, make_run, records_of, samples_in
     from harness.cli import progress
+    from harness.cli.charts import print_charts
     from harness.cli.findings import print_findings
     from harness.cli.show import print_rows
     from harness.plan import parse_seeds
@@ -58,7 +61,7 @@ def execute(options: argparse.Namespace) -> int:
         )
     reporter = progress.choose(options.json, options.dry_run)
     threads = default_threads() if options.threads is None else options.threads
-    said = {"queries": options.queries, "metric": options.metric}
+    said = {"queries": options.queries, "qrels": options.qrels, "metric": options.metric}
     data_options = {name: value for name, value in said.items() if value}
     if data_options and not options.data:
         raise UsageError(f"--{next(iter(data_options))} says something of --data, which is missing; name it as well")
@@ -78,7 +81,8 @@ def execute(options: argparse.Namespace) -> int:
     records = records_of(summary)
     if not options.json:
         print_rows(rows_of(records, samples_in(runner.store)))
-        print_findings(records)
+        print_findings(records, items_in(runner.store))
+        print_charts(records, options.results)
         print(f"\nrecords: {os.path.join(options.results, 'records')}   again as a table: harness show --results "
               f"{options.results}")  # fmt: skip
         if abs(summary.canary_drift - 1) > 0.1:

@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results", default="", metavar="DIR", help="default: results/local, else the published results"
     )
+    parser.add_argument("--charts", default="", metavar="DIR", help="write the charts that the results support there")
     parser.add_argument("--format", default="table", choices=("table", "md", "csv", "json"))
 
 
@@ -33,7 +34,8 @@ def execute(options: argparse.Namespace) -> int:
     """Print results; exit code 3 if there are none."""
     import fnmatch
 
-    from harness.api import default_results, samples_in
+    from harness.api import default_results, items_in, samples_in
+    from harness.cli.charts import print_charts
     from harness.cli.findings import print_findings
     from harness.errors import NothingMatched, StoreError
     from harness.registry import load_registry
@@ -59,7 +61,10 @@ def execute(options: argparse.Namespace) -> int:
     print_rows(rows, options.format)
     if options.format in ("table", "md"):
         chosen = [r for r in records if not options.case or fnmatch.fnmatchcase(r.case.name, options.case)]
-        print_findings(chosen, options.format, options.baseline)
+        print_findings(chosen, items_in(store), options.format, options.baseline)
+    if options.charts:
+        print_charts([r for r in records if not options.case or fnmatch.fnmatchcase(r.case.name, options.case)],
+                     options.charts)  # fmt: skip
     return 0
 
 

@@ -35,6 +35,21 @@ def child_environment(threads: int) -> dict[str, str]:
     return {**os.environ, **fixed, **quiet}
 
 
+_BARE = (
+    "PATH",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "HOME",
+    "XDG_CACHE_HOME",
+    *THREAD_VARIABLES,
+)
+
+
 class ServerKey(NamedTuple):
     """What the children of one fork server have in common."""
 
@@ -42,6 +57,8 @@ class ServerKey(NamedTuple):
     """Modules that are imported before the fork."""
     site: str = ""
     """Folder of pinned packages, imported from before what is installed."""
+    bare: bool = False
+    """Whether its environment holds only what programs need to run: nothing that says what the user has where."""
 
 
 class LocalExecutor:
@@ -103,6 +120,8 @@ class LocalExecutor:
     def _server(self, key: ServerKey) -> subprocess.Popen[bytes]:
         if key not in self._servers:
             variables = child_environment(self._threads)
+            if key.bare:
+                variables = {n: value for n, value in variables.items() if n in _BARE or n not in os.environ}
             if key.site:  # before what is installed, for this server and its children only
                 variables["PYTHONPATH"] = os.pathsep.join(filter(None, [key.site, os.environ.get("PYTHONPATH")]))
             server = subprocess.Popen(

@@ -6,9 +6,12 @@ import gc
 import importlib
 import importlib.util
 import json
+import os
 import random
 import sys
+import tempfile
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +33,11 @@ def run_cell(place: Path, spec: dict[str, Any], marks: int, acks: int) -> int:
     """Run one cell; write `result.json`, `answer/` and `samples.npz` into `place`. Returns the exit code."""
     sys.path[:] = [p for p in sys.path if p]  # nothing is imported from the folder the run was started in
     result: dict[str, Any] = {"status": "ok", "reason": ""}
+    sealed: dict[str, Any] | None = None
     meter = PipeMeter(marks, acks, spec["repeat"], spec["device"], spec["lock"])
     try:
+        if spec["seal"]:  # first: a thread that is there already would keep its sight of the files
+            sealed = _seal(place, spec)
         _seed(spec["method_seed"])
         _limit_threads(spec["threads"])
         task, method = _load_task(spec), _load_method(spec)
@@ -41,8 +47,10 @@ def run_cell(place: Path, spec: dict[str, Any], marks: int, acks: int) -> int:
         memory.populate_file_mappings(_POPULATE_BYTES)
         gc.collect()
         gc.freeze()
-        if prepared is None:  # what is left to do after a shared preparation needs no model
+        if prepared is None or spec["seal"]:  # what is left to do after a shared preparation needs no model
             with meter.phase("load"):
+                for name in spec["parts"]:
+                    getattr(method, name).load()
                 method.load()
         if spec["stage"] == "prepare":
             answer = task.prepare(method, question, meter)
@@ -61,6 +69,7 @@ def run_cell(place: Path, spec: dict[str, Any], marks: int, acks: int) -> int:
         status = "oom" if _is_out_of_memory(error) else "failed"
         result = {"status": status, "reason": f"{type(error).__name__}: {error}"[:2000]}
     result.update(streams=meter.streams, phases=meter.phases, loaded=_first_party_files(), libraries=_libraries())
+    result["seal"] = sealed
     result["pinned"] = _imported_from(spec["overlay"])
     result["threads_used"] = _threads_used()
     np.savez(place / "samples.npz", **{n: np.asarray(s, np.int64) for n, s in meter.samples.items()})  # type: ignore[arg-type]
@@ -74,19 +83,48 @@ def _load_task(spec: dict[str, Any]) -> Any:
     return getattr(importlib.import_module(spec["task_module"]), spec["task_class"])()
 
 
+def _seal(place: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """Shut this process in, before any code of the method is loaded (see `harness.task.Task.sealed`)."""
+    from harness.worker import seal
+
+    scratch = place / "tmp"
+    scratch.mkdir()
+    os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
+    if spec["stage"] == "prepare":
+        return asdict(seal.confine_writing([place]))
+    for of in (spec["method"], *spec["parts"].values()):
+        _find_beside(of)  # what is on the path can be imported, and nothing else that lies there can be read
+    readable = [Path(spec["question"]), Path(spec["prepared"]), place]
+    return asdict(seal.seal(readable, [place], spec["seal"]["hidden"]))
+
+
+def _find_beside(of: dict[str, Any]) -> None:
+    """A user's file may import its neighbours."""
+    folder = str(Path(of["path"]).parent)
+    if not of["module"] and folder not in sys.path:
+        sys.path.append(folder)
+
+
 def _load_method(spec: dict[str, Any]) -> Baseline:
-    if spec["baseline_module"]:
-        module = importlib.import_module(spec["baseline_module"])
+    method = _instance(spec["method"], spec)
+    for name, part in spec["parts"].items():
+        setattr(method, name, _instance(part, spec))
+    return method
+
+
+def _instance(of: dict[str, Any], spec: dict[str, Any]) -> Baseline:
+    if of["module"]:
+        module = importlib.import_module(of["module"])
     else:
-        path = Path(spec["baseline_path"])
-        sys.path.append(str(path.parent))  # a user's file may import its neighbours
+        path = Path(of["path"])
+        _find_beside(of)
         found = importlib.util.spec_from_file_location(f"harness_user_{path.stem}", path)
         assert found is not None and found.loader is not None
         module = importlib.util.module_from_spec(found)
         sys.modules[found.name] = module
         found.loader.exec_module(module)
-    method: Baseline = getattr(module, spec["baseline_class"])()
-    for name, value in spec["params"].items():
+    method: Baseline = getattr(module, of["class"])()
+    for name, value in of["params"].items():
         setattr(method, name, value)
     method.context = Context(spec["device"], spec["threads"], spec["method_seed"], spec["cache_dir"])
     return method

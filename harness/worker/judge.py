@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.bundle import BundleError, read_bundle, write_bundle
+from harness.bundle import BundleError, read_bundle, sealed_beside, write_bundle
 from harness.errors import HarnessError, MissingPackage, Unsupported
 from harness.task import Case, Draw, InvalidAnswer, Outcome, Task
 from harness.worker.linux import die_with_parent
@@ -37,10 +37,16 @@ class Judge:
         match request["op"]:
             case "draw":
                 draw = self._draw(task, request)
-                write_bundle(Path(request["folder"]), draw.question)
+                write_bundle(folder := Path(request["folder"]), draw.question)
+                if task.sealed:
+                    write_bundle(sealed_beside(folder), draw.sealed)
                 return {"digest": draw.digest, "about": dict(draw.about)}
             case "score":
-                return self._score(task, request, read_bundle(Path(request["answer"])))
+                answer = read_bundle(Path(request["answer"]))
+                if handed_on := request.get("handed_on"):
+                    # read here, whatever the second child says of it
+                    answer.update(read_bundle(Path(handed_on)))
+                return self._score(task, request, answer)
             case "oracle":
                 case, draw = _case(request["case"]), self._draw(task, request)
                 best = task.oracle(case, draw)
@@ -78,7 +84,8 @@ class Judge:
                 raise InvalidAnswer(f"the score {name} is {value}")
         np.savez(request["items"], **{n: np.asarray(v, np.float64) for n, v in scored.items.items()})  # type: ignore[arg-type]
         values = {k: float(v) for k, v in scored.values.items()}
-        return {"values": values, "notes": list(scored.notes), "independent": scored.independent}
+        return {"values": values, "notes": list(scored.notes), "independent": scored.independent,
+                "intervals": {k: [float(end) for end in ends] for k, ends in scored.intervals.items()}}  # fmt: skip
 
 
 def _case(fields: dict[str, Any]) -> Case:

@@ -29,7 +29,8 @@ class PipeMeter:
         self.streams: dict[str, dict[str, Any]] = {}
         self.samples: dict[str, list[int]] = {}
         self.phases: list[dict[str, Any]] = []
-        self._marks, self._acks, self._device, self._lock = marks, acks, device, lock
+        self._marks, self._acks, self._device = marks, acks, device
+        self._lock = os.open(lock, os.O_WRONLY | os.O_CREAT) if lock else -1  # now: a sealed child could not later
 
     @contextmanager
     def phase(self, name: str, items: int = 1) -> Iterator[None]:
@@ -95,12 +96,14 @@ class PipeMeter:
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         """With several jobs, timed phases exclude each other."""
-        if not self._lock:
+        if self._lock < 0:
             yield
             return
-        with open(self._lock, "w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
             yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def _gpu_begin(self) -> bool:
         if self._device != "cuda":

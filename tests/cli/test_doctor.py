@@ -61,6 +61,9 @@ def summary(cov: float, waited: float = 0.0) -> CanarySummary:
         (doctor.disk(GIB // 2), "warn", "harness results clean"),
         (doctor.disk(1 << 20), "bad", "--results"),
         (doctor.disk(None), "warn", "--results"),
+        (doctor.sealing(("files", "network", "ipc"), (), 7), "ok", "nothing to do"),
+        (doctor.sealing(("network", "ipc"), ("files: this kernel has no Landlock",), 0), "warn", "elsewhere"),
+        (doctor.sealing((), ("files: no", "network: no", "ipc: no"), 0), "warn", "elsewhere"),
     ],
 )
 def test_each_finding_is_a_sentence_that_ends_in_what_to_do(finding: Finding, level: str, advice: str) -> None:
@@ -74,7 +77,7 @@ def test_each_finding_is_a_sentence_that_ends_in_what_to_do(finding: Finding, le
 def test_this_machine_gets_every_finding_once(tmp_path: Path) -> None:
     found = doctor.findings(tmp_path / "not" / "made" / "yet")
     names = [finding.what for finding in found]
-    assert len(names) == len(set(names)) == 14
+    assert len(names) == len(set(names)) == 15
     assert not (tmp_path / "not").exists()
 
 
@@ -93,13 +96,19 @@ def test_json_holds_the_same_findings_and_the_exit_code_tells_a_bad_one(
     assert "--threads" in line
 
 
+def test_what_the_seal_lacks_is_named() -> None:
+    finding = doctor.sealing(("network", "ipc"), ("files: this kernel has no Landlock",), 0)
+    assert "files: this kernel has no Landlock" in finding.sentence
+    assert "network, ipc only" in finding.sentence
+
+
 def test_an_unreadable_machine_is_still_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = dict.fromkeys(
         ["cores_usable", "cores_logical", "affinity", "governor", "turbo", "cpu_quota", "memory_limit_bytes",
          "memory_bytes", "variables", "gpus"]
     ) | {"info": {"load_average": None}}  # fmt: skip
     monkeypatch.setattr("harness.measure.environment.collect", lambda: nothing)
-    assert len(doctor.findings()) == 14
+    assert len(doctor.findings()) == 15
 
 
 def test_the_command_line_reaches_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -108,4 +117,4 @@ def test_the_command_line_reaches_it(capsys: pytest.CaptureFixture[str], tmp_pat
     code = main(["doctor", "--json", "--results", str(tmp_path)])
     found = [Finding(**each) for each in json.loads(capsys.readouterr().out)]
     assert code == (1 if any(each.level == "bad" for each in found) else 0)
-    assert len(found) == 14
+    assert len(found) == 15

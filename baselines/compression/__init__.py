@@ -1,0 +1,1 @@
+"""Methods of the `compression` family, a folder a task."""

@@ -1,0 +1,1 @@
+"""Codecs and reducers of the `compression/vectors` task, one file each."""

@@ -1,0 +1,51 @@
+"""Charts as one page of HTML, drawn by Plotly, that needs no network to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import MissingPackage
+from harness.task import Chart
+
+
+def write_page(charts: Sequence[Chart], title: str, path: Path) -> Path:
+    """Write `charts`, one below the other, to `path`. Raises MissingPackage without Plotly."""
+    try:
+        import plotly.io
+    except ImportError as error:
+        install = "pip install 'limits-harness[compression]'"
+        raise MissingPackage(f"drawing charts needs the package `plotly`: {install}") from error
+    parts = [
+        plotly.io.to_html(_figure(chart), full_html=False, include_plotlyjs=(index == 0), div_id=f"chart-{index}")
+        for index, chart in enumerate(charts)
+    ]
+    page = (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
+            f'<body style="font-family: sans-serif; margin: 1.5rem">{"".join(parts)}</body></html>\n')  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, "utf-8")
+    return path
+
+
+def _figure(chart: Chart) -> Any:
+    """Points by group, with their lower bounds, and a line along the front. Names stand on the front alone."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    front = sorted((p for p in chart.points if p.best), key=lambda p: p.x)
+    figure.add_scatter(x=[p.x for p in front], y=[p.y for p in front], mode="lines", name="front",
+                       line={"color": "#888", "dash": "dot", "shape": "hv"}, hoverinfo="skip")  # fmt: skip
+    for group in dict.fromkeys(p.group for p in chart.points):
+        own = [p for p in chart.points if p.group == group]
+        figure.add_scatter(
+            x=[p.x for p in own], y=[p.y for p in own], mode="markers+text", name=group or "rows",
+            text=[p.row if p.best else "" for p in own], textposition="bottom right", customdata=[p.row for p in own],
+            error_y={"type": "data", "symmetric": False, "array": [0.0] * len(own),
+                     "arrayminus": [0.0 if p.low is None else max(0.0, p.y - p.low) for p in own], "thickness": 1},
+            hovertemplate="%{customdata}<br>%{x:,.0f}, %{y:.4f}<extra></extra>",
+        )  # fmt: skip
+    figure.update_layout(title=chart.title, template="plotly_white", height=560, legend={"title": "method"})
+    figure.update_xaxes(title=chart.x, type="log")
+    figure.update_yaxes(title=chart.y)
+    return figure

@@ -1,0 +1,48 @@
+"""Which codec for which loss, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.task import Outcome
+from harness.tasks.compression.kept import Setting, fewest, settings_of
+
+BUDGET = 40e9
+"""Bytes that the sentences are about: a machine's memory, or a disk's share."""
+LOSSES = (0.001, 0.01, 0.05)
+
+
+def advice(outcomes: Sequence[Outcome]) -> Iterable[str]:
+    """For each case and loss the smallest row that stays within it for sure, and how many vectors fit then."""
+    dims = {o.case.name: o.values for o in outcomes if o.status == "ok" and "bytes_per_vector" in o.values}
+    for case, settings in settings_of(outcomes, "query").items():
+        values = dims[case]
+        n_dim = values["smaller"] * values["bytes"] / 4  # numbers in all
+        for loss in LOSSES:
+            best = fewest(settings, 1 - loss)
+            if best is None:
+                most = max(settings, key=lambda s: s.val_kept_low)
+                yield (f"{case}: none of {len(settings)} settings stays within {loss:.1%} loss for sure; "
+                       f"{most.row} comes nearest ({most.val_kept_low:.2%}, on the validation queries)")  # fmt: skip
+            else:
+                yield f"{case}: within {BUDGET / 1e9:.0f} GB and {loss:.1%} loss: {_sentence(best, n_dim)}"
+
+
+def _sentence(best: Setting, numbers: float) -> str:
+    plain = 4 * numbers  # bytes of float32
+    vectors = BUDGET / best.per
+    shrink = plain / best.bytes
+    return (f"{best.row}, {best.per:,.0f} bytes a vector: {_many(vectors)} vectors fit (these here take "
+            f"{_size(best.bytes)} instead of {_size(plain)}, {shrink:.1f}x smaller); it keeps {best.kept:.2%} of the "
+            f"score on the test queries, {best.kept_low:.2%} or more for sure")  # fmt: skip
+
+
+def _many(count: float) -> str:
+    return f"{count / 1e9:.3g} billion" if count >= 1e9 else f"{count / 1e6:.3g} million"
+
+
+def _size(count: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f} bytes"
