@@ -9,6 +9,11 @@ from typing import Any
 from harness.errors import MissingPackage
 from harness.task import Chart
 
+APART = 1.15
+"""Of points on the front that are nearer in x than this factor only the last is named: names would overlap."""
+COLOURS, SYMBOLS = 10, ("circle", "diamond", "square", "cross")
+"""Plotly has ten colours; the next ten groups get another symbol."""
+
 
 def write_page(charts: Sequence[Chart], title: str, path: Path) -> Path:
     """Write `charts`, one below the other, to `path`. Raises MissingPackage without Plotly."""
@@ -36,11 +41,13 @@ def _figure(chart: Chart) -> Any:
     front = sorted((p for p in chart.points if p.best), key=lambda p: p.x)
     figure.add_scatter(x=[p.x for p in front], y=[p.y for p in front], mode="lines", name="front",
                        line={"color": "#888", "dash": "dot", "shape": "hv"}, hoverinfo="skip")  # fmt: skip
-    for group in dict.fromkeys(p.group for p in chart.points):
+    named = {p.row for p, after in zip(front, [*front[1:], None], strict=True) if not after or after.x > APART * p.x}
+    for index, group in enumerate(dict.fromkeys(p.group for p in chart.points)):
         own = [p for p in chart.points if p.group == group]
         figure.add_scatter(
-            x=[p.x for p in own], y=[p.y for p in own], mode="markers+text", name=group or "rows",
-            text=[p.row if p.best else "" for p in own], textposition="bottom right", customdata=[p.row for p in own],
+            x=[p.x for p in own], y=[p.y for p in own], mode="markers+text", name=group or "rows", cliponaxis=False,
+            text=[p.row if p.row in named else "" for p in own], textposition="top left",
+            marker={"size": 9, "symbol": SYMBOLS[index // COLOURS % len(SYMBOLS)]}, customdata=[p.row for p in own],
             error_y={"type": "data", "symmetric": False, "array": [0.0] * len(own),
                      "arrayminus": [0.0 if p.low is None else max(0.0, p.y - p.low) for p in own], "thickness": 1},
             hovertemplate="%{customdata}<br>%{x:,.0f}, %{y:.4f}<extra></extra>",

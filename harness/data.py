@@ -58,6 +58,12 @@ def load_vectors(spec: str) -> Array:
     return _checked(vectors, spec)
 
 
+def path_of(spec: str) -> str:
+    """The path in a spec, without the name of what the file holds."""
+    match = _SPEC.fullmatch(spec)
+    return match["path"] if match else spec
+
+
 class VectorFile:
     """The vectors that a spec names, read as a whole or in blocks; a Parquet file is never held whole for the latter.
 

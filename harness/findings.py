@@ -55,9 +55,13 @@ class Findings:
     def outcomes(self) -> list[Outcome]:
         """Of the newest machine, since costs compare within one only; oldest first: of several records of one process
         the last is the one that counts."""
-        machine = max(self.records, key=lambda r: (r.provenance.started, r.id)).provenance.fingerprint
         dated = sorted(self.records, key=lambda r: (r.provenance.started, r.id))
-        return [outcome_of(r, self.spec) for r in dated if r.provenance.fingerprint == machine]
+        return [outcome_of(r, self.spec) for r in dated if r.provenance.fingerprint == self.machine]
+
+    @cached_property
+    def machine(self) -> str:
+        """Fingerprint of the machine of the newest record."""
+        return max(self.records, key=lambda r: (r.provenance.started, r.id)).provenance.fingerprint
 
     def rankings(self) -> list[Ranking]:
         return list(self.task.rankings(self.outcomes))
@@ -80,7 +84,7 @@ class Findings:
         """The task's claims, on each case that both rows have answered, over the draws that they share."""
         newest: dict[tuple[str, str, int], Record] = {}
         for record in sorted(self.records, key=lambda r: (r.provenance.started, r.id)):
-            if record.status == "ok" and record.repeat == 0:
+            if record.status == "ok" and record.repeat == 0 and record.provenance.fingerprint == self.machine:
                 newest[record.case.name, record.baseline.name, record.seed] = record
         found = []
         for claim in self.task.claims:
@@ -109,8 +113,10 @@ def _tested(case: str, claim: Claim, pairs: Sequence[tuple[Items, Items]]) -> Te
     differences, references = [], []
     for better, than in pairs:
         name = next((n for n in better if n in than and n != REFERENCE and len(better[n]) == len(than[n])), None)
-        if name is None or REFERENCE not in better:
+        if name is None or REFERENCE not in better or REFERENCE not in than:
             continue
+        if not np.array_equal(better[REFERENCE], than[REFERENCE]):
+            continue  # other data, or other items of them
         differences.append(better[name] - than[name])
         references.append(better[REFERENCE])
     if not differences:

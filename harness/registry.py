@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, did_you_mean
-from harness.sources import digest_files, first_party_sources, parse, plugin_roots
+from harness.sources import compressed_size, digest_files, first_party_sources, parse, plugin_roots
 from harness.task import SCALES, Baseline, Case, Scalar, Score, Task
 
 if TYPE_CHECKING:
@@ -123,6 +123,12 @@ class BaselineSpec:
         """SHA-256 of the sources."""
         return digest_files(self.sources)
 
+    @property
+    def code_bytes(self) -> int:
+        """Size of the method's own sources and parameters, compressed: what it could know without having learned it."""
+        own = [path for path in self.sources if "tasks" not in path.parts[-4:-1]]
+        return compressed_size(own, repr(sorted(self.params.items())))
+
 
 @dataclass(frozen=True)
 class Broken:
@@ -172,7 +178,7 @@ class Registry:
         return chosen
 
     def _resolve(self, name: str, tasks: list[TaskSpec], rows: Mapping[str, list[BaselineSpec]]) -> list[BaselineSpec]:
-        if name.endswith(".py"):
+        if name.endswith(".py") and ("+" not in name or Path(name).is_file()):
             found = [row for row in read_baseline_file(Path(name), self.tasks) if row.task in rows]
             if not found:
                 named = ", ".join(t.name for t in tasks)

@@ -23,6 +23,7 @@ from harness import __version__, assemble, paths
 from harness import record as rec
 from harness.assemble import Finished, Setting
 from harness.bundle import sealed_beside
+from harness.data import path_of
 from harness.errors import UsageError
 from harness.executors.local import JudgeClient, JudgeError, LocalExecutor, ServerKey
 from harness.known import Known, artifact_of
@@ -265,14 +266,26 @@ class Runner:
         if finished.status == "ok" and cell.stage == "answer" and cell.repeat == 0:
             self._score(finished, place)
         if finished.status == "ok" and cell.stage == "prepare" and cell.repeat == 0:
-            kept = artifact_of(cell)
-            shutil.rmtree(kept, ignore_errors=True)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(place / "answer", kept)
-            if cell.task.sealed:
-                self._artifacts[cell.key] = kept
+            self._hand_on(finished, place / "answer")
         self._finish(finished, place.name, running.started, running.canary_before_ns, begun)
         shutil.rmtree(place, ignore_errors=True)
+
+    def _hand_on(self, finished: Finished, answer: Path) -> None:
+        """Keep what a preparation made. Of a sealed task the judge writes it anew: whatever else the first child left
+        in its folder, the second one never sees."""
+        kept = artifact_of(finished.cell)
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        if not finished.cell.task.sealed:
+            shutil.move(answer, kept)
+            return
+        self._artifacts[finished.cell.key] = kept
+        try:
+            self.judge.ask(
+                {"op": "hand_on", "task": _named(finished.cell.task), "answer": str(answer), "folder": str(kept)}
+            )
+        except JudgeError as error:
+            finished.status, finished.reason = _as_status((error.kind, str(error)))
 
     def _finish(self, finished: Finished, identity: str, started: str, before: float | None, begun: float) -> None:
         """Make the record, write it, and remember it."""
@@ -341,9 +354,9 @@ class Runner:
 
     def _score(self, finished: Finished, place: Path) -> None:
         cell = finished.cell
-        handed_on = str(artifact_of(cell.needs)) if cell.task.sealed and cell.needs else ""
-        request = {**draw_request(cell), "answer": str(place / "answer"), "handed_on": handed_on,
-                   "items": str(place / "items.npz")}  # fmt: skip
+        request = {**draw_request(cell), "answer": str(place / "answer"), "items": str(place / "items.npz")}
+        if cell.task.sealed and cell.needs:
+            request.update(artifact=str(artifact_of(cell.needs)), code_bytes=cell.row.code_bytes)
         try:
             reply = self.judge.ask({"op": "score", **request})
         except JudgeError as error:
@@ -369,10 +382,12 @@ class Runner:
         tasks = [cell.task] if cell.task.sealed else self._request.tasks
         smallest = SCALES.index(self._request.scale)  # rows of larger scales do not run
         every = [r for t in tasks for r in self._request.rows[t.name] if SCALES.index(r.scale) <= smallest]
+        if cell.task.sealed:  # what is imported before the fork is not held by the seal
+            every = [r for r in every if r.module]
         modules = [m for r in every if (r.cost, r.environment) == (cell.row.cost, environment) for m in r.requires]
         for task in tasks:
             modules += [*task.preload, task.module]
-        modules = [m for m in modules if m.partition(".")[0] not in cell.task.hidden]
+        modules = [m for m in modules if not any(f"{m}.".startswith(f"{h}.") for h in cell.task.hidden)]
         site = str(environment.site) if environment else ""
         return ServerKey(tuple(sorted(set(modules))), site, cell.task.sealed)
 
@@ -406,11 +421,11 @@ def _method(row: BaselineSpec) -> dict[str, Any]:
 
 
 def _seal(cell: Cell) -> dict[str, Any] | None:
-    """What a child of a sealed task may do: the preparing one leaves nothing behind, the other sees nothing else."""
+    """What a child of a sealed task must not see, though it lies among what it may: where its data come from."""
     if not cell.task.sealed:
         return None
-    own = [str(value).partition(":")[0] for value in cell.case.params.values() if isinstance(value, str)]
-    return {"hidden": [*cell.task.hidden, *(path for path in own if os.path.isabs(path))]}
+    own = [path_of(value) for value in cell.case.params.values() if isinstance(value, str) and os.path.isabs(value)]
+    return {"hidden": [*cell.task.hidden, *own]}
 
 
 def _take_scores(finished: Finished, reply: Mapping[str, Any], items: Path) -> None:

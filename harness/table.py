@@ -141,9 +141,11 @@ def _costs(records: Sequence[Record]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def _is_search(phase: str) -> bool:
-    """`search`, `search[64]` of one setting of many, and single queries: what comes after the build."""
-    return phase.partition("[")[0] in (*_THROUGHPUT, *_LATENCY_STREAMS) or phase.endswith(".single")
+def _is_use(phase: str) -> bool:
+    """`search`, `search[64]` of one setting of many, single queries, and decoding: what comes after the build."""
+    return (
+        phase == "decode" or phase.partition("[")[0] in (*_THROUGHPUT, *_LATENCY_STREAMS) or phase.endswith(".single")
+    )
 
 
 def _order(row: Row) -> tuple[str, Any, bool, float, str]:
@@ -169,7 +171,7 @@ def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int,
         if len(found) == 1:
             intervals[name] = found[0].interval
             continue
-        bounded = all(s.interval is not None for s in found)
+        bounded = all(s.interval is not None and s.n for s in found)  # without items the interval is the task's own
         over = interval_over_draws([s.value for s in found], sum(s.n for s in found), bounded)
         intervals[name] = (over.low, over.high) if over else None
     # latency: processes of one fingerprint only, the newest machine's
@@ -180,7 +182,7 @@ def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int,
     over_processes = latency_interval(medians)
     searches = [p.items / (p.wall_ns / 1e9) for r in timed for p in r.phases if p.name in _THROUGHPUT and p.wall_ns]
     builds = [
-        sum(p.wall_ns for p in r.phases if not _is_search(p.name)) / 1e9
+        sum(p.wall_ns for p in r.phases if not _is_use(p.name)) / 1e9
         for r in timed if r.repeat == 0 and r.phases
     ]  # fmt: skip
     gpu = [p.gpu.allocated_peak_bytes for r in timed for p in r.phases if p.gpu and p.gpu.allocated_peak_bytes]

@@ -290,12 +290,12 @@ class Task(Generic[BaselineT]):
     preload: ClassVar[tuple[str, ...]] = ("numpy",)
     """Modules that every child of this task needs: imported once, before the fork."""
     sealed: ClassVar[bool] = False
-    """`prepare` and `drive` run in processes of their own for every cell. The first may read everything and leave
-    nothing but what it returns; the second sees that, `Draw.sealed`, and the installed software, and nothing else."""
+    """`prepare` and `drive` run in processes of their own for every cell. The first sees the question and leaves
+    nothing but the bytes that it returns as `artifact` (uint8); the second sees those and `Draw.sealed`. Both can read
+    the installed software, and nothing else, and have no network."""
     hidden: ClassVar[tuple[str, ...]] = ()
-    """Of a sealed task: installed packages, or folders of them (`sklearn.datasets.data`), that `drive` cannot read,
-    because its data can be had from them."""
-
+    """Of a sealed task: installed packages, or folders of them (`sklearn.datasets.data`), that neither can read, since
+    the data can be had from them."""
     claims: ClassVar[tuple[Claim, ...]] = ()
 
     def draw(self, case: Case, seed: int) -> Draw:
@@ -311,7 +311,7 @@ class Task(Generic[BaselineT]):
         raise Unsupported("this task has no shared preparation")
 
     def score(self, case: Case, draw: Draw, answer: Answer) -> Scored:
-        """Score an answer; that of a sealed task also holds what `prepare` handed on, as the judge itself read it.
+        """Score an answer; that of a sealed task also holds the `artifact`, as the judge handed it on.
         Raises `InvalidAnswer` for one that breaks the contract."""
         raise NotImplementedError
 

@@ -24,15 +24,17 @@ THREAD_VARIABLES = (
 )  # fmt: skip
 
 
-def child_environment(threads: int) -> dict[str, str]:
-    """This process's environment with every thread count and the hash seed set, and nothing that calls home."""
+def child_environment(threads: int, bare: bool = False) -> dict[str, str]:
+    """This process's environment with every thread count and the hash seed set, and nothing that calls home; `bare`:
+    of the rest only what programs need to run."""
     fixed = {name: str(threads) for name in THREAD_VARIABLES}
     quiet = {
         "OPENBLAS_THREAD_TIMEOUT": "12",  # its threads wake with every fork; let them sleep soon instead of spinning
         "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     }  # fmt: skip
-    return {**os.environ, **fixed, **quiet}
+    own = {name: os.environ[name] for name in _BARE if name in os.environ} if bare else os.environ
+    return {**own, **fixed, **quiet}
 
 
 _BARE = (
@@ -119,9 +121,7 @@ class LocalExecutor:
 
     def _server(self, key: ServerKey) -> subprocess.Popen[bytes]:
         if key not in self._servers:
-            variables = child_environment(self._threads)
-            if key.bare:
-                variables = {n: value for n, value in variables.items() if n in _BARE or n not in os.environ}
+            variables = child_environment(self._threads, key.bare)
             if key.site:  # before what is installed, for this server and its children only
                 variables["PYTHONPATH"] = os.pathsep.join(filter(None, [key.site, os.environ.get("PYTHONPATH")]))
             server = subprocess.Popen(

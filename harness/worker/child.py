@@ -90,11 +90,9 @@ def _seal(place: Path, spec: dict[str, Any]) -> dict[str, Any]:
     scratch = place / "tmp"
     scratch.mkdir()
     os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
-    if spec["stage"] == "prepare":
-        return asdict(seal.confine_writing([place]))
     for of in (spec["method"], *spec["parts"].values()):
         _find_beside(of)  # what is on the path can be imported, and nothing else that lies there can be read
-    readable = [Path(spec["question"]), Path(spec["prepared"]), place]
+    readable = [Path(spec["question"]), *([Path(spec["prepared"])] if spec["prepared"] else []), place]
     return asdict(seal.seal(readable, [place], spec["seal"]["hidden"]))
 
 

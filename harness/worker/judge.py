@@ -22,6 +22,8 @@ from harness.task import Case, Draw, InvalidAnswer, Outcome, Task
 from harness.worker.linux import die_with_parent
 
 _KEPT_DRAWS = 8
+ARTIFACT = "artifact"
+"""The one thing that a sealed task's first child hands to its second."""
 
 
 class Judge:
@@ -43,10 +45,12 @@ class Judge:
                 return {"digest": draw.digest, "about": dict(draw.about)}
             case "score":
                 answer = read_bundle(Path(request["answer"]))
-                if handed_on := request.get("handed_on"):
-                    # read here, whatever the second child says of it
-                    answer.update(read_bundle(Path(handed_on)))
+                if artifact := request.get("artifact"):  # as it was handed on, whatever the second child says of it
+                    answer[ARTIFACT] = read_bundle(Path(artifact))[ARTIFACT]
                 return self._score(task, request, answer)
+            case "hand_on":
+                write_bundle(Path(request["folder"]), {ARTIFACT: _artifact(read_bundle(Path(request["answer"])))})
+                return {}
             case "oracle":
                 case, draw = _case(request["case"]), self._draw(task, request)
                 best = task.oracle(case, draw)
@@ -84,8 +88,22 @@ class Judge:
                 raise InvalidAnswer(f"the score {name} is {value}")
         np.savez(request["items"], **{n: np.asarray(v, np.float64) for n, v in scored.items.items()})  # type: ignore[arg-type]
         values = {k: float(v) for k, v in scored.values.items()}
+        if "code_bytes" in request:
+            values["code_bytes"] = float(request["code_bytes"])
         return {"values": values, "notes": list(scored.notes), "independent": scored.independent,
                 "intervals": {k: [float(end) for end in ends] for k, ends in scored.intervals.items()}}  # fmt: skip
+
+
+def _artifact(answer: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """What the first child of a sealed task hands to the second: bytes, and nothing else."""
+    if set(answer) != {ARTIFACT}:
+        raise InvalidAnswer(
+            f"prepare returned {', '.join(map(repr, answer))}; of a sealed task it returns '{ARTIFACT}'"
+        )
+    artifact = answer[ARTIFACT]
+    if not isinstance(artifact, np.ndarray) or artifact.dtype != np.uint8 or artifact.ndim != 1:
+        raise InvalidAnswer("the artifact is no one-dimensional array of bytes (uint8)")
+    return np.array(artifact)
 
 
 def _case(fields: dict[str, Any]) -> Case:

@@ -30,7 +30,7 @@ class PipeMeter:
         self.samples: dict[str, list[int]] = {}
         self.phases: list[dict[str, Any]] = []
         self._marks, self._acks, self._device = marks, acks, device
-        self._lock = os.open(lock, os.O_WRONLY | os.O_CREAT) if lock else -1  # now: a sealed child could not later
+        self._lock = os.open(lock, os.O_RDONLY | os.O_CREAT) if lock else -1  # now: a sealed child could not later
 
     @contextmanager
     def phase(self, name: str, items: int = 1) -> Iterator[None]:

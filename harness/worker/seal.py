@@ -34,7 +34,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["Seal", "confine_writing", "hidden_paths", "landlock_abi", "probe", "seal"]
+__all__ = ["Seal", "hidden_paths", "landlock_abi", "probe", "seal"]
 
 
 @dataclass(frozen=True)
@@ -86,23 +86,6 @@ def seal(readable: Sequence[Path], writable: Sequence[Path], hidden: Sequence[st
     missing = [*files, *(f"{layer}: {filtered}" for layer in ("network", "ipc") if filtered)]
     missing += [f"memory: {name} was imported before the seal, and its objects are still here" for name in in_memory]
     return Seal(layers, tuple(missing))
-
-
-def confine_writing(writable: Sequence[Path]) -> Seal:
-    """Let this process read all, and write below `writable` only, so that it leaves nothing behind elsewhere.
-
-    Changes of a file's mode, owner or times are left undone and reported as done (`shutil.copy` would fail otherwise);
-    they could carry data to whoever looks at the file later. The network stays open.
-    """
-    rules = _Rules([])
-    for root in [Path(os.devnull), Path("/dev/zero"), *writable]:
-        rules.allow(root, _WRITE)
-    unseen, files = _restrict_files(rules.access, _CHANGE, tcp=False)
-    if not unseen and landlock_abi() < 3:
-        unseen, files = True, ["files: files elsewhere can still be cut short (needs Linux 6.2)"]
-    filtered = _filter(sockets=False)
-    layers = (*(() if unseen else ("files",)), *(() if filtered else ("ipc",)))
-    return Seal(layers, (*files, *([f"ipc: {filtered}"] if filtered else [])))
 
 
 def probe() -> Seal:
@@ -295,8 +278,10 @@ class _Rules:
         """Allow the modules and packages of somebody's own folder, not the data that lie beside them."""
         self.access[os.path.realpath(folder)] = _READ_DIR
         for each in _entries(folder):
-            if each.suffix in (".py", ".so") or (each / "__init__.py").exists():
+            if each.suffix in (".py", ".so"):
                 self.allow(each, _READ | _EXECUTE)
+            elif (each / "__init__.py").exists() and not each.is_symlink():
+                self.allow_code_in(each)
 
     def _is_denied(self, real: str) -> bool:
         return any(real == each or real.startswith(each.rstrip(os.sep) + os.sep) for each in self._denied)

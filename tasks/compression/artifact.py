@@ -87,7 +87,7 @@ def unpack(artifact: Bytes) -> dict[str, NDArray[Any]]:
             first, last = (start + int(offset) for offset in entry["data_offsets"])
             found[name] = artifact[first:last].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
         return found
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise InvalidAnswer(f"the artifact cannot be read: {error}") from None
 
 

@@ -20,7 +20,7 @@ Float64 = NDArray[np.float64]
 def kept(items: Float64, reference: Float64) -> tuple[float, float]:
     """The ratio of two means over the same items, and its one-sided 95 % lower bound."""
     found = paired_ratio(items, reference)
-    return found.value, found.sure
+    return found.value, found.lower
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Setting:
     kept_low: float
     val_kept_low: float
     query_ns: tuple[float, ...]
-    per: float
-    """Bytes of one vector, where there are vectors."""
+    bytes_per_vector: float
+    """Of its code; 0 where there are no vectors."""
 
 
 def settings_of(outcomes: Iterable[Outcome], latency: str) -> dict[str, list[Setting]]:
@@ -44,11 +44,15 @@ def settings_of(outcomes: Iterable[Outcome], latency: str) -> dict[str, list[Set
     for outcome in outcomes:
         if outcome.status == "ok" and outcome.row not in CONTROLS:
             groups.setdefault((outcome.case.name, outcome.row), []).append(outcome)
+    draws: dict[str, int] = {}
+    for (case, _), group in groups.items():
+        draws[case] = max(draws.get(case, 0), len({o.seed for o in group if not o.repeat and "bytes" in o.values}), 1)
     found: dict[str, list[Setting]] = {}
     for (case, row), group in groups.items():
         scored = {o.seed: o.values for o in group if not o.repeat and "bytes" in o.values}
-        times = tuple(o.costs[f"{latency}.p50_ns"] for o in group if f"{latency}.p50_ns" in o.costs)
-        if scored:
+        timed = {(o.seed, o.repeat): o.costs[f"{latency}.p50_ns"] for o in group if f"{latency}.p50_ns" in o.costs}
+        times = tuple(timed.values())
+        if len(scored) == draws[case]:  # a row that failed on some draw is not told by the others
             of = list(scored.values())
             mean = {name: float(np.mean([v[name] for v in of])) for name in ("bytes", "kept")}
             found.setdefault(case, []).append(Setting(
@@ -62,13 +66,13 @@ CONTROLS = ("oracle", "random")
 
 
 def _bound(values: Sequence[Mapping[str, float]], name: str) -> float:
-    return float(np.mean([v[name] for v in values]))
+    return min(v[name] for v in values)
 
 
 def fewest(settings: Sequence[Setting], level: float) -> Setting | None:
     """The smallest one that keeps `level` for sure on the validation part."""
     enough = [s for s in settings if s.val_kept_low >= level]
-    return min(enough, key=lambda s: (s.bytes, -s.kept), default=None)
+    return min(enough, key=lambda s: (s.bytes, -s.val_kept_low), default=None)
 
 
 def front(settings: Sequence[Setting]) -> list[Setting]:
@@ -97,10 +101,8 @@ def byte_rankings(outcomes: Sequence[Outcome], latency: str, what: str) -> Itera
                 else:
                     said = f"{best.row} (test: {best.kept:.2%}, {best.kept_low:.2%} or more for sure)"
                     standings.append(Standing(method, said, (best.bytes,)))
-            name = f"fewest bytes that keep {level:.3g} of the reference's score"
-            yield Ranking(
-                case, name.replace(f"{level:.3g}", f"{100 * level:.4g} %"), "bytes", standings, values="exact"
-            )
+            name = f"fewest bytes that keep {100 * level:.4g} % of the reference's score"
+            yield Ranking(case, name, "bytes", standings, values="exact")
         ends = log2(min(s.bytes for s in settings)), log2(max(s.bytes for s in settings))
         if ends[0] < ends[1]:
             areas = [Standing(m, f"{len(own)} settings", (area(own, *ends),)) for m, own in methods.items()]
@@ -127,11 +129,11 @@ def area(settings: Sequence[Setting], low: float, high: float) -> float:
     return total / (high - low)
 
 
-def byte_charts(outcomes: Sequence[Outcome], latency: str, what: str) -> Iterable[Chart]:
+def byte_charts(outcomes: Sequence[Outcome], latency: str) -> Iterable[Chart]:
     """What is kept over bytes, for each case."""
     for case, settings in settings_of(outcomes, latency).items():
         best = {id(s) for s in front(settings)}
         yield Chart(
-            case, f"{case}: what is kept, by size", f"bytes{what}", "share of the reference's score",
-            [Point(s.row, s.per or s.bytes, s.kept, s.kept_low, id(s) in best, s.method) for s in settings],
+            case, f"{case}: what is kept, by size", "bytes of the artifact", "share of the reference's score",
+            [Point(s.row, s.bytes, s.kept, s.kept_low, id(s) in best, s.method) for s in settings],
         )  # fmt: skip

@@ -16,10 +16,13 @@ class RaBitQ(FaissCodec, Codec):
 
     seed: int = 0
     requires = ("faiss",)
+    _turn: Float32 | None = None
 
     def rotation(self, d: int) -> Float32:
-        turn = np.linalg.qr(np.random.Generator(np.random.PCG64(self.seed)).standard_normal((d, d)))[0]
-        return turn.astype(np.float32)
+        if self._turn is None:
+            drawn = np.random.Generator(np.random.PCG64(self.seed)).standard_normal((d, d))
+            self._turn = np.linalg.qr(drawn)[0].astype(np.float32)
+        return self._turn
 
     def train(self, sample: Float32) -> Any:
         import faiss

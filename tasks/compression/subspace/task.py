@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -152,9 +153,11 @@ class Subspace(Task[SubspaceMethod]):
             if d == 0:
                 theta = training.train_full(objective, seed)
             else:
-                projection = method.project(len(start), d, method.context.seed)
-                z = _z(method.train(objective, projection, d, seed), d)
-                theta = start + projection.expand(torch.from_numpy(z)).numpy()
+                untouched = deepcopy(method)
+                z = _z(method.train(objective, method.project(len(start), d, method.context.seed), d, seed), d)
+                # P made anew: what training has left in the other one is no part of the answer
+                again = untouched.project(len(start), d, method.context.seed)
+                theta = start + again.expand(torch.from_numpy(z)).numpy()
         answer = {part: training.predict(net, theta, np.array(question[part])) for part in PARTS}
         return {**answer, "z": z}
 

@@ -25,16 +25,18 @@ def advice(outcomes: Sequence[Outcome]) -> Iterable[str]:
                 yield (f"{case}: none of {len(settings)} settings stays within {loss:.1%} loss for sure; "
                        f"{most.row} comes nearest ({most.val_kept_low:.2%}, on the validation queries)")  # fmt: skip
             else:
-                yield f"{case}: within {BUDGET / 1e9:.0f} GB and {loss:.1%} loss: {_sentence(best, n_dim)}"
+                yield f"{case}: within {loss:.1%} loss: {_sentence(best, n_dim)}"
 
 
 def _sentence(best: Setting, numbers: float) -> str:
     plain = 4 * numbers  # bytes of float32
-    vectors = BUDGET / best.per
-    shrink = plain / best.bytes
-    return (f"{best.row}, {best.per:,.0f} bytes a vector: {_many(vectors)} vectors fit (these here take "
-            f"{_size(best.bytes)} instead of {_size(plain)}, {shrink:.1f}x smaller); it keeps {best.kept:.2%} of the "
-            f"score on the test queries, {best.kept_low:.2%} or more for sure")  # fmt: skip
+    if not best.bytes_per_vector:
+        return f"{best.row}, which takes {_size(best.bytes)} however many vectors there are: they are all alike"
+    vectors = BUDGET / best.bytes_per_vector
+    here = f"{_size(best.bytes)} instead of {_size(plain)}, {plain / best.bytes:.1f}x smaller"
+    return (f"{best.row}, {best.bytes_per_vector:,.0f} bytes a vector: {_many(vectors)} vectors fit within "
+            f"{BUDGET / 1e9:.0f} GB (these here take {here}); it keeps {best.kept:.2%} on the test queries, "
+            f"{best.kept_low:.2%} or more for sure")  # fmt: skip
 
 
 def _many(count: float) -> str:

@@ -48,8 +48,9 @@ class Collection:
 
     def digest(self) -> str:
         """Of all numbers."""
-        flat = [] if self.relevant is None else [part for pair in self.relevant for part in pair]
-        return digest(self.vectors, self.queries, *flat[:2000], label=f"{self.metric} {self.total}")
+        judged = [] if self.relevant is None else [np.concatenate(part) for part in zip(*self.relevant, strict=True)]
+        counts = [np.array([len(ids) for ids, _ in self.relevant])] if self.relevant is not None else []
+        return digest(self.vectors, self.queries, *judged, *counts, label=f"{self.metric} {self.total}")
 
 
 def collect(case: Case, seed: int, cache: Path) -> Collection:

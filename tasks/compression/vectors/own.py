@@ -28,6 +28,8 @@ from harness.tasks.hnsw.own import to_float32
 
 K = 10
 MOST_HELD_OUT = 1_000
+FEWEST_QUERIES = 6
+"""A third of them chooses, two thirds are the test."""
 WHOLE_BYTES = 512 << 20
 """Vectors that take more (as float32) are cut down to a part that does not."""
 FEW_QUERIES = 200
@@ -78,10 +80,13 @@ def read_collection(path: str, queries: str | None, qrels: str | None, metric: s
         if asked.shape[1] != file.dim:
             raise DataError(f"{queries}: has {asked.shape[1]} dimensions, the vectors of {path} have {file.dim}: "
                             "name queries made by the same model")  # fmt: skip
-    if file.n < K + (asked is None):
+    if asked is not None and len(asked) < FEWEST_QUERIES:
+        raise DataError(f"{queries}: has {len(asked)} queries, at least {FEWEST_QUERIES} are needed: some choose a "
+                        "codec, the others test it; name more, or leave --queries out")  # fmt: skip
+    if file.n < K + (FEWEST_QUERIES if asked is None else 0):
         has = f"has {file.n} vector{'s' if file.n > 1 else ''}"
-        held = " and one held out as a query" if asked is None else ""
-        raise DataError(f"{path}: {has}, at least {K} must be stored{held}: name a larger file")
+        besides = f" and {FEWEST_QUERIES} held out as queries" if asked is None else ""
+        raise DataError(f"{path}: {has}, at least {K} must be stored{besides}: name a larger file")
     if file.n * file.dim * 4 > WHOLE_BYTES:
         if qrels:
             raise DataError(f"{path}: holds {file.n:,} vectors, of which only a part near the queries is kept, and "
@@ -95,11 +100,14 @@ def read_collection(path: str, queries: str | None, qrels: str | None, metric: s
     whole = digest(vectors, *([] if asked is None else [asked]))
     relevant: Relevant | None = None
     if asked is None:
-        held = _held_out(file.n, min(MOST_HELD_OUT, file.n // 10))
+        held = _held_out(file.n, min(MOST_HELD_OUT, max(FEWEST_QUERIES, file.n // 10)))
         stored = np.setdiff1d(np.arange(file.n), held)
         vectors, asked = vectors[stored], vectors[held]
     elif qrels:
         relevant, answered = read_qrels(qrels, len(asked), file.n)
+        if len(answered) < FEWEST_QUERIES:
+            raise DataError(f"{qrels}: answers {len(answered)} queries, at least {FEWEST_QUERIES} are needed: some "
+                            "choose a codec, the others test it; judge more, or leave --qrels out")  # fmt: skip
         asked = asked[answered]
         whole = hashlib.sha256(f"{whole} {Path(qrels).read_text('utf-8')}".encode()).hexdigest()
     _refuse_overflow(vectors, asked, path)
@@ -179,7 +187,8 @@ def _part(file: VectorFile, asked: Float32 | None, metric: Metric, cache: Path) 
         save_arrays(path, vectors=vectors, queries=queries, depth=np.array(depth))
     about: dict[str, Scalar] = {
         "source": file.spec, "queries_from": "held out" if asked is None else "given", "n_in_all": file.n,
-        "part": f"the {depth} nearest of all {file.n:,} rows to each query, and a sample of the others",
+        "part": f"the {depth} nearest of all {file.n:,} rows to each query, and a sample of the others: what coarse "
+        "codes keep is an upper bound",
         "digest": digest(vectors, queries),
     }  # fmt: skip
     return Collection(vectors, queries, metric, stands_for=file.n, about=about)
@@ -206,7 +215,9 @@ def _read_part(file: VectorFile, asked: Float32 | None, metric: Metric) -> tuple
 
 def _checked_blocks(file: VectorFile) -> Iterator[tuple[int, Float32]]:
     for start, block in file.blocks(max(1, _BLOCK_BYTES // (4 * file.dim))):
-        yield start, to_float32(block, file.spec)[0]
+        vectors = to_float32(block, file.spec)[0]
+        _refuse_overflow(vectors, vectors[:1], file.spec)
+        yield start, vectors
 
 
 def _held_out(n: int, count: int) -> NDArray[np.int64]:

@@ -31,8 +31,10 @@ def nearest_in_blocks(
 ) -> NDArray[np.int64]:
     """(n_queries, k) positions of the nearest of vectors that come in blocks (first position, (m, d)), in float32.
 
-    Cosine brings the vectors to length 1 (a zero vector is as far as any). Equal scores come by position.
+    Cosine brings the vectors to length 1 (a zero vector is as far as any). Under l2 all is measured from the middle of
+    the first block: far from it, |x|^2 - 2 q.x would cancel. Equal scores come by position.
     """
+    middle: Float32 | None = None
     best = np.full((len(queries), 0), -np.inf, np.float32)
     ids = np.empty((len(queries), 0), np.int64)
     for start, vectors in blocks:
@@ -41,7 +43,11 @@ def nearest_in_blocks(
             lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
             scaled = (vectors / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32, copy=False)
         elif metric == "l2":
-            offsets = np.einsum("ij,ij->i", vectors, vectors) / 2
+            if middle is None:
+                middle = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+                queries = queries - middle
+            scaled = vectors - middle
+            offsets = np.einsum("ij,ij->i", scaled, scaled) / np.float32(2)
         found, places = [], []
         for first in range(0, len(queries), QUERIES):
             scores = queries[first : first + QUERIES] @ scaled.T - offsets

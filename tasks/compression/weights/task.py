@@ -144,7 +144,7 @@ class Weights(Task[Compressor]):
 
     def charts(self, outcomes: Sequence[Outcome]) -> Iterable[Chart]:
         """What is kept over bytes."""
-        return kept.byte_charts(outcomes, "predict", "")
+        return kept.byte_charts(outcomes, "predict")
 
 
 def _predicted(predict: Predictor, inputs: NDArray[Any], n_classes: int) -> NDArray[np.float32]:

@@ -83,3 +83,25 @@ def test_the_size_of_a_large_artifact_is_estimated_within_five_percent() -> None
     codes = RNG.integers(0, 8, 2 * ZSTD_WHOLE, np.uint8)
     whole = len(zstandard.ZstdCompressor(level=19).compress(codes.tobytes()))
     assert abs(zstd_size(codes) / whole - 1) < 0.05
+
+
+def test_the_codec_of_the_readme_is_short_and_decodes_in_another_process_from_its_artifact_alone() -> None:
+    import re
+    from pathlib import Path
+
+    from harness.tasks.compression.vectors.pipeline import Pipeline, fit_positions
+
+    readme = Path(__file__).parents[3] / "tasks" / "compression" / "README.md"
+    (code,) = re.findall(r"```python\n(.*?)```", readme.read_text("utf-8"), re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 25
+    namespace: dict[str, object] = {}
+    exec(compile(code, "my_codec.py", "exec"), namespace)
+    make = namespace["MyCodec"]
+    vectors = RNG.standard_normal((900, 12)).astype(np.float32)
+    first = Pipeline(make(), "l2")  # type: ignore[operator]
+    first.fit(vectors, fit_positions(900))
+    artifact = first.encode(vectors)
+    other = Pipeline(make(), "l2")  # type: ignore[operator]
+    other.open(artifact)
+    assert np.abs(other.decoded(artifact, np.arange(900)) - vectors).max() < 0.02
+    assert other.search(vectors[:5], 3)[:, 0].tolist() == [0, 1, 2, 3, 4]

@@ -194,6 +194,79 @@ def test_a_trick_that_fools_a_naive_meter_does_not_fool_this_one(
     assert seemed > 0.95 and size < 2000, "the trick works, where nothing keeps it from working"
 
 
+LEAKS = {
+    "a file beside the artifact": """
+    def describe(self):
+        import inspect
+        frame = inspect.currentframe().f_back
+        folder = next(Path(v) for v in frame.f_locals.values() if isinstance(v, Path)) / "answer"
+        np.save(folder / "x.npy", KEPT.get("sample", np.zeros(1)))
+        assert (folder / "x.npy").is_file()
+        return {}
+    def fit(self, sample):
+        KEPT["sample"] = sample
+        return {}
+    def found(self):
+        import inspect
+        frame = inspect.currentframe()
+        while "spec" not in frame.f_locals:
+            frame = frame.f_back
+        return np.load(Path(frame.f_locals["spec"]["prepared"]) / "x.npy")
+    """,
+    "the questions read beforehand": """
+    def fit(self, sample):
+        import inspect
+        frame = inspect.currentframe()
+        while "spec" not in frame.f_locals:
+            frame = frame.f_back
+        folder = Path(frame.f_locals["spec"]["question"] + "-sealed")
+        assert any(path.stat().st_size for path in folder.iterdir())
+        return {"queries": np.load(folder / "0000.npy")}
+    def found(self):
+        return None
+    """,
+    "the data set read by the encoder": """
+    def fit(self, sample):
+        from sklearn.datasets import load_digits
+        return {"all": load_digits().data}
+    def found(self):
+        return None
+    """,
+}
+
+
+@needs_seal
+def test_neither_process_sees_more_than_it_was_handed(harness_cli, tmp_path: Path) -> None:
+    for leak, body in LEAKS.items():
+        (tmp_path / file_of(leak)).write_text(HEADER + body)
+    files = [str(tmp_path / file_of(leak)) for leak in LEAKS]
+    ran = harness_cli("run", "--task", "compression/vectors", "--scale", "smoke", "--baseline", *files)
+    for leak in LEAKS:
+        (record,) = [r for r in ran.records[file_of(leak)[:-3].replace("_", "-")] if r.kind == "cell"]
+        assert record.status == "failed", (leak, record.scores)
+        assert any(word in record.reason for word in ("denied", "No such file", "halted")), (leak, record.reason)
+
+
+def test_a_first_process_hands_on_bytes_and_nothing_else(tmp_path: Path) -> None:
+    from harness.bundle import read_bundle, write_bundle
+    from harness.task import InvalidAnswer
+    from harness.worker.judge import Judge
+
+    task = {"module": "harness.tasks.compression.vectors.task", "class": "Vectors"}
+    made = np.arange(9, dtype=np.uint8)
+    for name, answer in {"both": {"artifact": made, "ids": made}, "floats": {"artifact": made / 2}, "none": {}}.items():
+        write_bundle(tmp_path / name, answer)
+        with pytest.raises(InvalidAnswer):
+            Judge().answer(
+                {"op": "hand_on", "task": task, "answer": str(tmp_path / name), "folder": str(tmp_path / "o")}
+            )
+    write_bundle(tmp_path / "good", {"artifact": made})
+    (tmp_path / "good" / "more.npy").write_bytes(b"more")
+    Judge().answer({"op": "hand_on", "task": task, "answer": str(tmp_path / "good"), "folder": str(tmp_path / "o")})
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["0000.npy", "bundle.json"]
+    assert (read_bundle(tmp_path / "o")["artifact"] == made).all()
+
+
 @needs_seal
 def test_an_artifact_that_names_a_path_finds_nothing_there(harness_cli, tmp_path: Path) -> None:
     np.save(tmp_path / "mine.npy", np.random.default_rng(0).standard_normal((300, 64)).astype(np.float32))
@@ -325,6 +398,7 @@ def test_the_record_says_what_kept_the_decoder_from_the_original(harness_cli) ->
     ran = harness_cli("run", "--task", "compression/vectors", "--scale", "smoke", "--baseline", "float16")
     (record,) = [r for r in ran.records["float16"] if r.kind == "cell"]
     assert record.status == "ok", record.reason
+    assert 100 < record.score("code_bytes").value < 5000
     assert {"files", "network", "ipc"} <= set(record.provenance.sealed) and not record.notes[1:]
     assert not list((Path(os.environ["XDG_CACHE_HOME"]) / "limits-harness" / "prepared").glob("*")), (
         "no artifact is left"
