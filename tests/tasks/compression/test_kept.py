@@ -142,5 +142,7 @@ def test_advice_says_how_many_vectors_fit_and_what_nothing_reaches() -> None:
     assert len(sentences) == 3
     assert "within 1.0% loss: int8, 100 bytes a vector: 400 million vectors fit within 40 GB" in sentences[1]
     assert "4.0x smaller" in sentences[1] and "99.50% or more for sure" in sentences[1]
+    (few, *_) = list(advice([outcome("float32", 40_000, 1.0, 0.998), *ROWS[1:]]))
+    assert "its queries are too few to be sure of 0.1% loss; some 900 would do" in few
     (nothing, *_) = list(advice(ROWS[1:]))
     assert "none of 4 settings stays within 0.1% loss for sure; int8 comes nearest" in nothing
