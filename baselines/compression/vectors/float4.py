@@ -37,7 +37,8 @@ class Float4(Products, Codec):
         exponent, mantissa = halves >> 1 & 3, halves & 1
         twice = (mantissa | np.minimum(exponent, 1) << 1) << (np.maximum(exponent, 1) - 1)
         signed = twice.view(np.int8) * (1 - (halves >> 2 & 2).view(np.int8))
-        return signed.astype(np.float32) * np.float32(0.5)
+        values: Float32 = signed.astype(np.float32) * np.float32(0.5)
+        return values
 
     def scales(self, codes: NDArray[np.uint8]) -> Float32:
         return scales_of(codes) if self.scale_each else super().scales(codes)
