@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from harness.table import places
+from harness.findings import places
 from harness.task import Case, Outcome, Ranking, Standing
 from harness.tasks.hnsw.costs import Point, at_cost, at_recall, rankings
 
