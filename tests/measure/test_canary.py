@@ -66,3 +66,12 @@ def test_versions_are_never_compared() -> None:
         summarise([other, sample(100)])
     with pytest.raises(ValueError, match="at least one"):
         summarise([])
+
+
+def test_a_run_s_opening_can_be_made_shorter_and_never_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(module, "_median_ns", lambda rounds: taken.append(rounds) or 1.0)
+    for said in ("3", "", "many", "0", "900"):
+        monkeypatch.setenv("HARNESS_CANARY_ROUNDS", said)
+        module.CanaryClock().closing_drift()
+    assert taken == [3, 3, 20, 20, 20, 20, 1, 1, 20, 20]

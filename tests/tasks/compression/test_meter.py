@@ -405,11 +405,11 @@ def test_what_breaks_the_contract_is_a_failed_row_that_says_how(harness_cli, tmp
 
 @needs_seal
 def test_the_record_says_what_kept_the_decoder_from_the_original(harness_cli) -> None:
+    prepared = Path(os.environ["XDG_CACHE_HOME"]) / "limits-harness" / "prepared"
+    before = set(prepared.glob("*"))
     ran = harness_cli("run", "--task", "compression/vectors", "--scale", "smoke", "--baseline", "float16")
     (record,) = [r for r in ran.records["float16"] if r.kind == "cell"]
     assert record.status == "ok", record.reason
     assert 100 < record.score("code_bytes").value < 5000
     assert {"files", "network", "ipc"} <= set(record.provenance.sealed) and not record.notes[1:]
-    assert not list((Path(os.environ["XDG_CACHE_HOME"]) / "limits-harness" / "prepared").glob("*")), (
-        "no artifact is left"
-    )
+    assert set(prepared.glob("*")) == before, "no artifact is left"

@@ -70,7 +70,7 @@ class Plain(TensorCodec):
 
 def test_weights_stored_as_they_are_keep_everything_at_32_bits_and_a_header(task: Weights, drawn: Draw) -> None:
     values = task.score(DIGITS, drawn, answered(task, Plain(), Plain(), drawn)).values
-    assert values["kept"] == values["kept_low"] == values["val_kept"] == 1.0
+    assert values["kept"] == values["val_kept"] == 1.0 > values["kept_low"] > 0.999, "450 examples, none of which loses"
     assert values["accuracy"] == values["reference"] > 0.94
     assert 0 < values["bytes"] - drawn.about["float32_bytes"] < 500
     assert values["bits_per_value"] == 8 * values["bytes"] / drawn.about["parameters"]
