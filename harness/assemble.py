@@ -357,9 +357,8 @@ def _latencies(finished: Finished, samples: Samples) -> list[rec.Latency]:
 
 def _mismatch(cell: Cell, loaded: list[str]) -> list[str]:
     """First-party files in the child that neither the baseline's digest nor the task's covers."""
-    covered = {str(p) for p in cell.row.sources}
-    task_folder = str(cell.task.path.parent.resolve())
-    extra = [p for p in loaded if p not in covered and not p.startswith(task_folder)]
+    covered = {str(p) for p in (*cell.row.sources, *cell.task.sources)}
+    extra = [p for p in loaded if p not in covered]
     return sorted({Path(p).name for p in extra if Path(p).name != "__init__.py"})
 
 

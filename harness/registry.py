@@ -65,10 +65,15 @@ class TaskSpec:
     hidden: tuple[str, ...] = ()
 
     @cached_property
-    def source_digest(self) -> str:
-        """SHA-256 of all of the task's own source files, and of what they import from other plugin folders."""
+    def sources(self) -> tuple[Path, ...]:
+        """All of the task's own source files, and what they import from other plugin folders."""
         own = self.path.parent.rglob("*.py")
-        return digest_files(tuple({path for file in own for path in first_party_sources(file)}))
+        return tuple(sorted({path for file in own for path in first_party_sources(file)}))
+
+    @cached_property
+    def source_digest(self) -> str:
+        """SHA-256 of the sources."""
+        return digest_files(self.sources)
 
     @property
     def family(self) -> str:
@@ -126,7 +131,8 @@ class BaselineSpec:
     @property
     def code_bytes(self) -> int:
         """Size of the method's own sources and parameters, compressed: what it could know without having learned it."""
-        own = [path for path in self.sources if "tasks" not in path.parts[-4:-1]]
+        tasks = [root.resolve() for root, _ in plugin_roots("tasks")]
+        own = [path for path in self.sources if not any(path.is_relative_to(root) for root in tasks)]
         return compressed_size(own, repr(sorted(self.params.items())))
 
 

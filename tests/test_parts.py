@@ -54,3 +54,10 @@ def test_what_cannot_stand_before_another_row_is_refused() -> None:
 def test_the_dearer_of_two_decides_cost_and_scale() -> None:
     (row,) = chosen("autoencoder-50+int8").values()
     assert row.cost == "heavy" and row.scale == "full"
+
+
+def test_what_a_task_imports_from_elsewhere_is_among_its_sources_and_no_code_of_the_method() -> None:
+    names = {path.name for path in TASKS[0].sources}
+    assert {"task.py", "kept.py", "artifact.py", "exact.py", "text.py"} <= names
+    (row,) = chosen("int8").values()
+    assert 500 < row.code_bytes < 5000, "int8.py and what it shares with other codecs, and nothing of the task"

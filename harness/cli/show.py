@@ -59,12 +59,11 @@ def execute(options: argparse.Namespace) -> int:
     if not rows:
         raise NothingMatched(f"no results like that under {store.root}; `harness run --task limit` makes some")
     print_rows(rows, options.format)
+    chosen = [r for r in records if not options.case or fnmatch.fnmatchcase(r.case.name, options.case)]
     if options.format in ("table", "md"):
-        chosen = [r for r in records if not options.case or fnmatch.fnmatchcase(r.case.name, options.case)]
         print_findings(chosen, items_in(store), options.format, options.baseline)
     if options.charts:
-        print_charts([r for r in records if not options.case or fnmatch.fnmatchcase(r.case.name, options.case)],
-                     options.charts)  # fmt: skip
+        print_charts(chosen, options.charts)
     return 0
 
 

@@ -34,6 +34,7 @@ def run_cell(place: Path, spec: dict[str, Any], marks: int, acks: int) -> int:
     sys.path[:] = [p for p in sys.path if p]  # nothing is imported from the folder the run was started in
     result: dict[str, Any] = {"status": "ok", "reason": ""}
     sealed: dict[str, Any] | None = None
+    preloaded = set(_first_party_files())  # by the server, for all tasks of the run
     meter = PipeMeter(marks, acks, spec["repeat"], spec["device"], spec["lock"])
     try:
         if spec["seal"]:  # first: a thread that is there already would keep its sight of the files
@@ -68,7 +69,12 @@ def run_cell(place: Path, spec: dict[str, Any], marks: int, acks: int) -> int:
         traceback.print_exc()
         status = "oom" if _is_out_of_memory(error) else "failed"
         result = {"status": status, "reason": f"{type(error).__name__}: {error}"[:2000]}
-    result.update(streams=meter.streams, phases=meter.phases, loaded=_first_party_files(), libraries=_libraries())
+    result.update(
+        streams=meter.streams,
+        phases=meter.phases,
+        loaded=sorted(set(_first_party_files()) - preloaded),
+        libraries=_libraries(),
+    )
     result["seal"] = sealed
     result["pinned"] = _imported_from(spec["overlay"])
     result["threads_used"] = _threads_used()

@@ -80,8 +80,8 @@ def seal(readable: Sequence[Path], writable: Sequence[Path], hidden: Sequence[st
     for root in writable:
         rules.allow(root, _READ | _WRITE)
     in_memory = _forget(names)
-    unseen, files = _restrict_files(rules.access, _READ | _EXECUTE | _CHANGE, tcp=True)
-    filtered = _filter(sockets=True)
+    unseen, files = _restrict_files(rules.access, _READ | _EXECUTE | _CHANGE)
+    filtered = _filter()
     layers = (*(() if unseen else ("files",)), *(() if filtered else ("network", "ipc")))
     missing = [*files, *(f"{layer}: {filtered}" for layer in ("network", "ipc") if filtered)]
     missing += [f"memory: {name} was imported before the seal, and its objects are still here" for name in in_memory]
@@ -311,7 +311,7 @@ def landlock_abi() -> int:
     return max(0, _syscall(_CREATE_RULESET, None, 0, 1))
 
 
-def _restrict_files(access: dict[str, int], handled: int, tcp: bool) -> tuple[bool, list[str]]:
+def _restrict_files(access: dict[str, int], handled: int) -> tuple[bool, list[str]]:
     """Restrict this thread to `access`, in what is `handled`; (whether some thread is not restricted, why)."""
     abi = landlock_abi()
     if abi == 0:
@@ -319,7 +319,7 @@ def _restrict_files(access: dict[str, int], handled: int, tcp: bool) -> tuple[bo
     handled &= ~((_REFER if abi < 2 else 0) | (_TRUNCATE if abi < 3 else 0) | (_IOCTL_DEV if abi < 5 else 0))
     fields = [
         handled,
-        3 if tcp and abi >= 4 else 0,
+        3 if abi >= 4 else 0,
         3 if abi >= 6 else 0,
     ]  # TCP: bind, connect; abstract sockets, signals
     attributes = struct.pack("=3Q", *fields)[: 8 if abi < 4 else 16 if abi < 6 else 24]
@@ -421,13 +421,13 @@ _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _SET_FILTER, _ALL_THREADS = 1, 1
 
 
-def _filter(sockets: bool) -> str:
-    """Deny the system calls above in all threads, those for the network with `sockets`; why that failed, or ""."""
+def _filter() -> str:
+    """Deny the system calls above in all threads; why that failed, or ""."""
     machine = platform.machine()
     if machine not in _MACHINES or sys.maxsize < 1 << 32:
         return f"no system-call filter was written for {machine}"
     number = _MACHINES[machine][1]
-    code = b"".join(struct.pack("=HBBI", *line) for line in _program(machine, sockets))
+    code = b"".join(struct.pack("=HBBI", *line) for line in _program(machine))
     buffer = ctypes.create_string_buffer(code)
     program = struct.pack("=H6xQ", len(code) // 8, ctypes.addressof(buffer))
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -439,10 +439,10 @@ def _filter(sockets: bool) -> str:
     return ""
 
 
-def _program(machine: str, sockets: bool) -> list[tuple[int, int, int, int]]:
+def _program(machine: str) -> list[tuple[int, int, int, int]]:
     """The filter, as instructions (code, lines to skip if true, if false, operand)."""
     which = list(_MACHINES).index(machine)
-    denied = {errno.EPERM: [*_OUTLIVING, *_PRIVILEGED], 0: _MARKS, errno.EACCES: _SOCKETS if sockets else []}
+    denied = {errno.EPERM: [*_OUTLIVING, *_PRIVILEGED], 0: _MARKS, errno.EACCES: _SOCKETS}
     lines = [
         (_LOAD, 0, 0, 4),
         (_EQUAL, 1, 0, _MACHINES[machine][0]),
@@ -457,8 +457,7 @@ def _program(machine: str, sockets: bool) -> list[tuple[int, int, int, int]]:
                 lines += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | error)]
     lines += _by_argument(_IOCTL[which], 1, _IOCTLS_THAT_MARK, _ERRNO | errno.EPERM, _ALLOW)
     lines += _by_argument(_FCNTL[which], 1, (_SET_RW_HINT,), _ERRNO | errno.EPERM, _ALLOW)
-    if sockets:
-        lines += _by_argument(_SOCKETPAIR[which], 1, (_STREAM, _SEQPACKET), _ALLOW, _ERRNO | errno.EACCES, mask=0xF)
+    lines += _by_argument(_SOCKETPAIR[which], 1, (_STREAM, _SEQPACKET), _ALLOW, _ERRNO | errno.EACCES, mask=0xF)
     return [*lines, (_RETURN, 0, 0, _ALLOW)]
 
 
