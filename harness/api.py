@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ def run(
     seeds: int | str | Sequence[int] | None = None,
     device: str = "auto",
     threads: int | None = None,
-    jobs: int = 1,
+    jobs: int = 0,
     timeout_s: float = 900.0,
     memory_limit_bytes: int = 0,
     results: str | Path = paths.DEFAULT_RESULTS,
@@ -43,13 +43,14 @@ def run(
     metric: str = "",
     force: bool = False,
     with_: Iterable[str] = (),
+    set_: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Run baselines on a task, and return one row for each that took part, as `load_results` does.
 
     Args are those of `harness run`: `baselines` are row names, file names, paths of Python files, or `mteb:MODEL`;
     `seeds` a number of draws, or a list of seeds; `queries`, `qrels` and `metric` say more of `data`; `with_` pinned
     versions such as `["faiss-cpu==1.11.0", "current"]`, each of which gives the rows that need it an environment of its
-    own. Cells that are done already on this machine are not run again.
+    own; `set_` other values for parameters of the cases. Cells that are done already on this machine are not run again.
 
     Raises UsageError for unknown names or impossible values, NothingMatched if nothing is selected, and
     KeyboardInterrupt if it was interrupted (what was finished is kept).
@@ -77,6 +78,7 @@ def run(
         results,
         options,
         with_=list(with_),
+        changed={name: str(value) for name, value in (set_ or {}).items()},
     )
     summary = runner.run(request)
     if summary.interrupted:
@@ -129,11 +131,12 @@ def records_of(summary: Summary) -> list[Record]:
 def make_run(
     task: str, baselines: Sequence[str], case: str, scale: str, seeds: Sequence[int] | None, device: str, threads: int,
     results: str | Path, options: Options, reporter: Reporter | None = None, with_: Sequence[str] = (),
+    changed: Mapping[str, str] | None = None,
 ) -> tuple[Runner, Request]:  # fmt: skip
     """Check everything that can be checked before something runs. Raises UsageError or NothingMatched."""
     if threads < 1:
         raise UsageError(f"--threads {threads}: at least one thread is needed; write --threads 1")
-    if options.jobs < 1:
+    if options.jobs < 0:
         raise UsageError(f"--jobs {options.jobs}: at least one job is needed; write --jobs 1")
     if options.timeout_s <= 0:
         raise UsageError(f"--timeout {options.timeout_s:g}: must be more than 0 seconds; write --timeout 900")
@@ -145,13 +148,15 @@ def make_run(
     tasks = registry.select_tasks(task)
     rows = pinned_rows(registry.select_rows(tasks, list(baselines)), with_)
     runner = Runner(Store(results), options, reporter)
+    chosen: Scale = scale
     try:
         cases = runner.data_cases(tasks, options.data) if options.data else None
+        request = Request(tasks, rows, chosen, case, seeds, device, threads, cases, changed or {})
+        runner.check(request)
     except HarnessError:
         runner.judge.close()
         raise
-    chosen: Scale = scale
-    return runner, Request(tasks, rows, chosen, case, seeds, device, threads, cases)
+    return runner, request
 
 
 def default_threads() -> int:

@@ -66,6 +66,7 @@ class Setting:
     scale: str
     data: str = ""
     data_options: Mapping[str, str] = field(default_factory=dict)
+    changed: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_end(cell: Cell, folder: Path) -> Finished:
@@ -136,6 +137,7 @@ def build_record(
             params=_redacted(cell.case.params),
             draw_digest=finished.drawn.digest if finished.drawn else "",
             about=_redacted(finished.drawn.about) if finished.drawn else {},
+            within=cell.case.within,
         ),
         baseline=rec.BaselineRef(
             name=redact(cell.row.name),
@@ -209,9 +211,12 @@ def command_of(cell: Cell, setting: Setting) -> str:
     row = cell.row
     pins = row.environment.requirements if row.environment else ()
     name = redact(str(row.path)) if row.path and not row.module else redact(plain_name(row.name, pins))
-    words = ["harness", "run", "--task", cell.task.name, "--baseline", name, "--case", cell.case.name,
+    case = (cell.case.within or cell.case.name).partition("[")[0]  # what a search asked for, it asks for again
+    words = ["harness", "run", "--task", cell.task.name, "--baseline", name, "--case", case,
              "--scale", setting.scale, "--seeds", f"{cell.seed},", "--device", cell.device,
              "--threads", str(cell.threads), "--force"]  # fmt: skip
+    if setting.changed:
+        words += ["--set", *(f"{name}={value}" for name, value in sorted(setting.changed.items()))]
     if pins:
         words += ["--with", ",".join(pins)]
     if setting.data:
@@ -306,6 +311,8 @@ def _scores(finished: Finished) -> list[rec.ScoreValue]:
                 best=score.best,
                 main=main,
                 n=n,
+                gate=None if score.gate is None else finished.cell.case.gate or score.gate,
+                below=score.below,
             )
         )
     return values

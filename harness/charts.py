@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,42 @@ def write_page(charts: Sequence[Chart], title: str, path: Path) -> Path:
 
 
 def _figure(chart: Chart) -> Any:
+    return _lines(chart) if chart.lines else _front(chart)
+
+
+def means(chart: Chart) -> dict[str, dict[float, float]]:
+    """Of a chart with lines: the mean of y over the draws that have x, by row, rows with the largest sum first."""
+    found: dict[str, dict[float, list[float]]] = {}
+    for point in chart.points:
+        found.setdefault(point.row, {}).setdefault(point.x, []).append(point.y)
+    lines = {row: {x: statistics.fmean(ys) for x, ys in sorted(of.items())} for row, of in found.items()}
+    shared = set.intersection(*(set(of) for of in lines.values())) if lines else set()
+    return dict(sorted(lines.items(), key=lambda line: (-sum(y for x, y in line[1].items() if x in shared), line[0])))
+
+
+def _lines(chart: Chart) -> Any:
+    """A line a row through the means, and the draws as dots of the same colour."""
+    import plotly.colors
+    import plotly.graph_objects as go
+
+    figure, colours = go.Figure(), plotly.colors.qualitative.Plotly
+    dashes = ("solid", "dash", "dot", "dashdot")
+    for index, (row, line) in enumerate(means(chart).items()):
+        look = {"color": colours[index % COLOURS], "dash": dashes[index // COLOURS % len(dashes)]}
+        own = [p for p in chart.points if p.row == row]
+        figure.add_scatter(x=list(line), y=list(line.values()), mode="lines", name=row, legendgroup=row, line=look)
+        figure.add_scatter(
+            x=[p.x for p in own], y=[p.y for p in own], mode="markers", legendgroup=row, showlegend=False,
+            marker={"size": 5, "color": look["color"], "opacity": 0.6}, customdata=[[row, p.seed] for p in own],
+            hovertemplate="%{customdata[0]}, draw %{customdata[1]}<br>%{x:,.0f}, %{y:.3f}<extra></extra>",
+        )  # fmt: skip
+    figure.update_layout(title=chart.title, template="plotly_white", height=560, legend={"title": "method"})
+    figure.update_xaxes(title=chart.x, type="log")
+    figure.update_yaxes(title=chart.y)
+    return figure
+
+
+def _front(chart: Chart) -> Any:
     """Points by group, with their lower bounds, and a line along the front. Names stand on the front alone."""
     import plotly.graph_objects as go
 

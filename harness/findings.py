@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,8 @@ class Findings:
 
     spec: TaskSpec
     records: Sequence[Record]
+    beside: Sequence[Record] = ()
+    """Published ones, drawn into charts: scores compare across machines."""
 
     @cached_property
     def task(self) -> Task[Baseline]:
@@ -67,7 +69,11 @@ class Findings:
         return list(self.task.rankings(self.outcomes))
 
     def charts(self) -> list[Chart]:
-        return list(self.task.charts(self.outcomes))
+        """Of the records, and of those beside them under names that say so."""
+        own = {(o.case.name, o.row) for o in self.outcomes}
+        known = [outcome_of(r, self.spec) for r in self.beside]
+        named = [replace(o, row=f"{o.row} (published)" if (o.case.name, o.row) in own else o.row) for o in known]
+        return list(self.task.charts([*self.outcomes, *named]))
 
     def advice(self) -> list[str]:
         return list(self.task.advice(self.outcomes))
@@ -96,14 +102,21 @@ class Findings:
         return found
 
 
-def findings_of(records: Iterable[Record], tasks: Mapping[str, TaskSpec]) -> list[Findings]:
+def findings_of(
+    records: Iterable[Record], tasks: Mapping[str, TaskSpec], beside: Iterable[Record] = ()
+) -> list[Findings]:
     """By task; preparations and other versions of a task are left out."""
+    groups, known = _by_task(records, tasks), _by_task(beside, tasks)
+    return [Findings(tasks[name], group, known.get(name, ())) for name, group in sorted(groups.items())]
+
+
+def _by_task(records: Iterable[Record], tasks: Mapping[str, TaskSpec]) -> dict[str, list[Record]]:
     groups: dict[str, list[Record]] = {}
     for record in records:
         spec = tasks.get(record.task.name)
         if spec and record.task.version == spec.version and record.kind != "prepare":
             groups.setdefault(record.task.name, []).append(record)
-    return [Findings(tasks[name], group) for name, group in sorted(groups.items())]
+    return groups
 
 
 Items = Mapping[str, NDArray[np.float64]]

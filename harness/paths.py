@@ -26,6 +26,11 @@ def prepared_root() -> Path:
     return cache_root() / "prepared"
 
 
+def checkpoints_root() -> Path:
+    """Where long work was left off, by key of its cell; removed when that has ended."""
+    return cache_root() / "checkpoints"
+
+
 def overlays_root() -> Path:
     """Environments that `--with` asked for."""
     return cache_root() / "environments"

@@ -9,7 +9,7 @@ import json
 import random
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +62,7 @@ class Cell:
     @property
     def method_seed(self) -> int:
         """What the method's own randomness is seeded with. The draw's seed cannot be computed back from it."""
-        return int(_digest(["method", self.seed, self.task.name, self.case.name])[:12], 16)
+        return int(_digest(["method", self.seed, self.task.name, self.case.within or self.case.name])[:12], 16)
 
     @property
     def label(self) -> str:
@@ -88,6 +88,8 @@ class Request:
     threads: int = 1
     data_cases: Mapping[str, Sequence[Case]] | None = None
     """Per task: run these, made from the user's own data, instead of the declared ones."""
+    changed: Mapping[str, str] = field(default_factory=dict)
+    """Parameters of cases that the user gives other values (`--set`)."""
 
 
 def cells_of(request: Request) -> list[Cell]:
@@ -95,9 +97,9 @@ def cells_of(request: Request) -> list[Cell]:
     cells: list[Cell] = []
     for task in request.tasks:
         rows = request.rows.get(task.name, ())
-        for case in _cases(task, request):
+        for case, plain in zip(chosen_cases(task, request), _cases(task, request), strict=True):
             for row in rows:
-                if _takes_part(case, row, request.scale, request.data_cases is not None):
+                if _takes_part(plain, row, request.scale, request.data_cases is not None):
                     seeds = _seeds(task, case, row, request)
                     if row.name == ORACLE:
                         seeds = seeds[:1]  # a ceiling needs no repeats
@@ -129,9 +131,11 @@ def make_cell(task: TaskSpec, case: Case, row: BaselineSpec, seed: int, request:
     device = _device(row, request.device)
     threads = min(request.threads, row.max_threads or request.threads)
     cell = Cell(task, case, row, seed, device or request.device, threads, blocked=_blocked(row, device, request))
-    if row.shared or task.sealed:
+    if row.shared or (task.in_parts and row.name != ORACLE):
         params = {k: v for k, v in row.params.items() if k not in row.shared}
-        cell = replace(cell, needs=replace(cell, row=replace(row, params=params), stage="prepare"))
+        fixed = {k: v for k, v in case.params.items() if k not in task.swept}
+        whole = replace(case, name=case.within or case.name, within="", params=fixed)
+        cell = replace(cell, needs=replace(cell, case=whole, row=replace(row, params=params), stage="prepare"))
     return cell
 
 
@@ -162,6 +166,31 @@ def interleave(cells: Sequence[Cell]) -> list[Cell]:
 
     # Further processes come last, round by round: in each, all rows of a case are timed close together.
     return sorted(shuffled, key=lambda c: (c.repeat > 0, c.row.cost == "heavy" and not c.repeat, place(c), c.repeat))
+
+
+def chosen_cases(task: TaskSpec, request: Request) -> list[Case]:
+    """The cases that a request names, with the parameters that it changes. Raises UsageError."""
+    return [changed_case(case, request.changed) for case in _cases(task, request)]
+
+
+def changed_case(case: Case, changes: Mapping[str, str]) -> Case:
+    """The case with other values of some parameters, which its name then says. Raises UsageError for a parameter that
+    it does not have, or a value of another kind."""
+    if not changes:
+        return case
+    params = dict(case.params)
+    for name, text in changes.items():
+        if name not in params:
+            raise did_you_mean(f"parameter of {case.name}", name, list(params))
+        kind = type(params[name])
+        try:
+            params[name] = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"--set {name}={text}: {text!r} is no {kind.__name__}; {case.name} has {name}={params[name]}"
+            ) from None
+    said = ",".join(f"{name}={value}" for name, value in sorted(changes.items()))
+    return replace(case, name=f"{case.name}[{said}]", params=params)
 
 
 def _cases(task: TaskSpec, request: Request) -> list[Case]:

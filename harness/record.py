@@ -44,6 +44,8 @@ class CaseRef(_Part):
     """Digest of the question, where the task gives one."""
     about: dict[str, Scalar] = {}
     """What the task says of the data of this draw: sizes, estimates."""
+    within: str = ""
+    """The case that this one looks further into, asked for by a search."""
 
 
 class Pinned(_Part):
@@ -86,6 +88,10 @@ class ScoreValue(_Part):
     main: bool
     n: int
     """Number of items behind the value; their values are in the sidecar under `item/NAME`."""
+    gate: Finite | None = None
+    """A row whose mean over draws is under it is not ranked."""
+    below: str = ""
+    """What such a row is called."""
 
 
 class GpuMemory(_Part):

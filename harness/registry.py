@@ -40,7 +40,7 @@ _DECLARATIONS = (
     "after",
     "prefix",
 )
-_TASK_DECLARATIONS = ("version", "scores", "cases", "seeds", "preload", "sealed", "hidden")
+_TASK_DECLARATIONS = ("version", "scores", "cases", "seeds", "preload", "sealed", "hidden", "swept", "parallel")
 _OF_VARIANTS = ("scale", "cases", "takes")
 """Declarations that a variant may state otherwise than its class."""
 
@@ -63,6 +63,8 @@ class TaskSpec:
     has_refine: bool
     sealed: bool = False
     hidden: tuple[str, ...] = ()
+    swept: tuple[str, ...] = ()
+    parallel: bool = False
 
     @cached_property
     def sources(self) -> tuple[Path, ...]:
@@ -74,6 +76,11 @@ class TaskSpec:
     def source_digest(self) -> str:
         """SHA-256 of the sources."""
         return digest_files(self.sources)
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether every cell is prepared in one process and answered in another, which is shown something else."""
+        return self.sealed or bool(self.swept)
 
     @property
     def family(self) -> str:
@@ -351,13 +358,15 @@ def read_baseline_file(path: Path, tasks: Mapping[str, TaskSpec], module: str = 
 
 @cache
 def _declared_by_interface(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
-    """What the task's own classes of these names declare: defaults for all baselines that derive from them."""
+    """What the task's own classes of these names declare, and those that they derive from in the same file: defaults
+    for all baselines that derive from them."""
     for path in sorted(folder.glob("*.py")):
         if not any(f"\nclass {name}".encode() in path.read_bytes() for name in names):
             continue  # parsing is what costs
         for node in parse(path, "task").body:
             if isinstance(node, ast.ClassDef) and node.name in names:
-                return _read_class(path, node)[0]
+                bases = tuple(base.id for base in node.bases if isinstance(base, ast.Name))
+                return {**_declared_by_interface(folder, bases), **_read_class(path, node)[0]}
     return {}
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from harness import __version__, assemble, paths
 from harness import record as rec
 from harness.assemble import Finished, Setting
+from harness.budget import Budget
 from harness.bundle import sealed_beside
 from harness.data import path_of
 from harness.errors import UsageError
@@ -30,7 +31,7 @@ from harness.known import Known, artifact_of
 from harness.measure import environment
 from harness.measure.canary import CANARY_VERSION, CanaryClock
 from harness.pins import with_environments
-from harness.plan import Cell, Request, cells_of, expand_repeats, make_cell
+from harness.plan import Cell, Request, cells_of, chosen_cases, expand_repeats, make_cell
 from harness.questions import Drawn, Questions, draw_request
 from harness.registry import ORACLE, BaselineSpec, TaskSpec
 from harness.store import Store
@@ -65,7 +66,8 @@ class Silent:
 class Options:
     """How to run, as against what to run (`plan.Request`)."""
 
-    jobs: int = 1
+    jobs: int = 0
+    """Cells at a time; 0: one, or for tasks that are `parallel` as many as there are cores for."""
     timeout_s: float = 900.0
     memory_limit_bytes: int = 0
     """0: four fifths of what the machine or its cgroup allows."""
@@ -73,6 +75,8 @@ class Options:
     data: str = ""
     data_options: Mapping[str, str] = field(default_factory=dict)
     """What else was said of the data: `queries`, `metric`."""
+    budget_s: float = 0.0
+    """Wall time after which no further cell is started; 0: none."""
 
 
 @dataclass
@@ -85,6 +89,8 @@ class Summary:
     earlier: list[Record] = field(default_factory=list)
     """Those that made cells count as done."""
     interrupted: bool = False
+    left: int = 0
+    """Cells that did not fit the budget."""
     canary_drift: float = 1.0
 
 
@@ -130,10 +136,21 @@ class Runner:
             raise UsageError(f"--data {path}: no chosen task can use it ({'; '.join(refusals)})")
         return cases
 
+    def check(self, request: Request) -> None:
+        """Ask the tasks whether cases that the user has changed make sense. Raises UsageError."""
+        for task in request.tasks if request.changed else ():
+            cases = [asdict(case) for case in chosen_cases(task, request)]
+            try:
+                self.judge.ask({"op": "check", "task": _named(task), "cases": cases})
+            except JudgeError as error:
+                raise UsageError(str(error)) from None
+
     def run(self, request: Request) -> Summary:
         """Run what is not done yet. An interrupt ends the children, keeps what is finished, and returns."""
+        self._budget = Budget(self.options.budget_s)
         self.store.prepare_to_write()
         self._request = request
+        self._jobs = self.options.jobs or _jobs_for(request)
         scratch = paths.runs_root() / self.summary.run
         scratch.mkdir(parents=True)
         self._scratch = scratch
@@ -188,7 +205,9 @@ class Runner:
 
     def _step(self, todo: deque[Cell]) -> None:
         """Start what can be started, then wait for something to end."""
-        while todo and len(self._running) < self.options.jobs:
+        records, known = self.summary.records, self._known
+        self.summary.left += self._budget.hold_back(todo, records, lambda c: bool(c.needs and known.shared(c.needs)))
+        while todo and len(self._running) < self._jobs:
             cell = self._next(todo)
             if cell is None:
                 break
@@ -235,7 +254,7 @@ class Runner:
         shared = self._known.shared(cell.needs) if cell.needs else None
         if shared is not None and shared[0].status != "ok":
             reason = shared[0].reason
-            if not cell.task.sealed:  # there it is half of every cell
+            if not cell.task.in_parts:  # there it is half of every cell
                 reason = f"the preparation it shares with other rows: {reason}"
             self._finish(Finished(cell, shared[0].status, reason), identity, started, None, begun)
             return
@@ -262,6 +281,8 @@ class Runner:
         cell, begun = running.cell, time.process_time() - running.spent_s
         place = Path(folder)
         finished = assemble.read_end(cell, place)
+        if finished.status in rec.FINAL:
+            shutil.rmtree(paths.checkpoints_root() / f"{cell.key}-{cell.repeat}", ignore_errors=True)
         if cell.needs:
             finished.shared = self._known.shared(cell.needs)
         finished.drawn = running.drawn
@@ -303,6 +324,7 @@ class Runner:
         setting = Setting(
             self.summary.run, self._environment_digest, self._fingerprint, __version__, self.options.timeout_s,
             self.options.memory_limit_bytes, self._request.scale, self.options.data, self.options.data_options,
+            self._request.changed,
         )  # fmt: skip
         spent = time.process_time() - begun
         record, sidecar = assemble.build_record(finished, setting, identity, canary, started, _now(), spent)
@@ -346,11 +368,17 @@ class Runner:
                     continue
                 reply = self.judge.ask({"op": "refine", "task": _named(task), "outcomes": outcomes})
                 for case in (Case(**c) for c in reply["cases"]):
-                    seeds = sorted(
-                        {r.seed for r in scored if r.case.name.partition("-")[0] == case.name.partition("-")[0]}
-                    )
-                    more += [make_cell(task, case, row, seed, self._request) for seed in seeds]
+                    more += [make_cell(task, case, row, seed, self._request) for seed in self._seeds(case, scored)]
         return expand_repeats(more)
+
+    def _seeds(self, case: Case, scored: Sequence[Record]) -> list[int]:
+        """The draws of a case that a search asked for: as many as it says, else those that it has seen."""
+        if case.seeds and self._request.seeds is None:
+            return list(range(case.seeds))
+        if case.within:
+            return sorted({r.seed for r in scored if r.case.name == case.within})
+        family = case.name.partition("-")[0]
+        return sorted({r.seed for r in scored if r.case.name.partition("-")[0] == family})
 
     # -- the judge and the child -------------------------------------------------------------------------------------
 
@@ -406,14 +434,24 @@ class Runner:
             "device": cell.device,
             "threads": cell.threads,
             "method_seed": cell.method_seed,
-            "question": str(sealed_beside(question) if cell.task.sealed and cell.stage == "answer" else question),
+            "question": str(sealed_beside(question) if cell.task.in_parts and cell.stage == "answer" else question),
             "prepared": str(artifact_of(cell.needs)) if cell.needs else "",
             "overlay": str(row.environment.site) if row.environment else "",
             "cache_dir": str(paths.cache_root() / "methods"),
-            "lock": str(self._scratch / "timed.lock") if self.options.jobs > 1 else "",
+            "checkpoint": "" if cell.task.sealed else str(paths.checkpoints_root() / f"{cell.key}-{cell.repeat}"),
+            "lock": str(self._scratch / "timed.lock") if self._jobs > 1 else "",
             "timeout_s": self.options.timeout_s,
             "memory_limit_bytes": self.options.memory_limit_bytes,
         }
+
+
+def _jobs_for(request: Request) -> int:
+    """One cell at a time, or as many as the cores hold where all tasks are `parallel` and rows say how many threads
+    they can use."""
+    rows = [row for task in request.tasks for row in request.rows[task.name] if row.path]
+    if not rows or not all(task.parallel for task in request.tasks) or not all(row.max_threads for row in rows):
+        return 1
+    return max(1, int(environment.usable_cores()) // min(request.threads, max(row.max_threads for row in rows)))
 
 
 def _method(row: BaselineSpec) -> dict[str, Any]:

@@ -36,6 +36,9 @@ class Row:
     draws: int
     rank: tuple[int, int] | None
     """The ranks that cannot be excluded; None: not resolved, or not ranked."""
+    higher_is_better: bool = True
+    published: bool = False
+    """From the published records, shown beside one's own (see `harness.beside`)."""
     scores: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
     best: float | None = None
@@ -55,6 +58,8 @@ class Row:
     cost_s: float | None = None
     device: str = ""
     failures: int = 0
+    unranked: str = ""
+    """Why the row has no rank though it has a score: the gate that it missed."""
     canary_moved: bool = False
     params: dict[str, Any] = field(default_factory=dict)
     case_params: dict[str, Any] = field(default_factory=dict)
@@ -82,7 +87,7 @@ def rows_of(records: Iterable[Record], samples_of: SamplesOf = _no_samples) -> l
     """Rows sorted by task, case, and score. Only the newest version of a task counts; of several records of one draw
     the newest counts for the score, while all processes of one machine count for latency."""
     newest: dict[str, int] = {}
-    kept = [r for r in records if r.kind != "prepare"]
+    kept = [r for r in records if r.kind != "prepare" and not r.case.within]
     for record in kept:
         newest[record.task.name] = max(newest.get(record.task.name, 0), record.task.version)
     groups: dict[tuple[str, str, str, str], list[Record]] = {}
@@ -98,7 +103,9 @@ def rows_of(records: Iterable[Record], samples_of: SamplesOf = _no_samples) -> l
     out: list[Row] = []
     for members in by_case.values():
         contenders = {
-            f"{r.baseline}@{r.device}": per_draw for r, per_draw, _ in members if per_draw and r.kind == "cell"
+            f"{r.baseline}@{r.device}": per_draw
+            for r, per_draw, _ in members
+            if per_draw and r.kind == "cell" and not r.unranked
         }
         ranks = rank_sets(contenders, members[0][2]) if len(contenders) > 1 else {}
         for row, _, _ in members:
@@ -109,9 +116,11 @@ def rows_of(records: Iterable[Record], samples_of: SamplesOf = _no_samples) -> l
 
 def outcome_of(record: Record, task: TaskSpec) -> Outcome:
     """A record as the task's searches see it."""
-    declared = next((c for c in task.cases if c.name == record.case.name), Case(record.case.name))
+    name = (record.case.within or record.case.name).partition("[")[0]  # a search's, or with other parameters
+    declared = next((c for c in task.cases if c.name == name), Case(name))
+    case = replace(declared, name=record.case.name, params=record.case.params, within=record.case.within)
     return Outcome(
-        replace(declared, params=record.case.params), record.seed, record.status,
+        case, record.seed, record.status,
         {s.name: s.value for s in record.scores}, {s.name: s.interval for s in record.scores},
         record.baseline.name, record.baseline.file, record.repeat, costs_of(record),
     )  # fmt: skip
@@ -151,7 +160,17 @@ def _is_use(phase: str) -> bool:
 def _order(row: Row) -> tuple[str, Any, bool, float, str]:
     size = row.case_params.get("documents") or row.case_params.get("n") or row.case_params.get("d") or 0
     worth = row.score if row.score is not None else float("-inf")
-    return row.task, (size, row.case), row.score is None, -worth, row.baseline
+    return row.task, (size, row.case), row.score is None or bool(row.unranked), -worth, row.baseline
+
+
+def _unranked(answered: Sequence[Record], scores: Mapping[str, float]) -> str:
+    """The gates that the means over draws miss."""
+    gates = {s.name: s for r in answered for s in r.scores if s.gate is not None}
+    return "; ".join(
+        f"{s.below or 'not ranked'}: {name} {scores[name]:.2f}, {s.gate:g} needed"
+        for name, s in gates.items()
+        if s.gate is not None and scores[name] < s.gate
+    )
 
 
 def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int, float], bool]:
@@ -199,6 +218,7 @@ def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int,
         interval=intervals.get(main.name) if main else None,
         draws=len(answered),
         rank=None,
+        higher_is_better=main.higher_is_better if main else True,
         scores=scores,
         intervals=intervals,
         best=main.best if main else None,
@@ -216,6 +236,7 @@ def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int,
         else None,
         device=last.device,
         failures=sum(r.status != "ok" for r in group),
+        unranked=_unranked(answered, scores),
         canary_moved=any(r.canary.moved for r in timed if r.canary),
         params=dict(last.baseline.params),
         case_params=dict(last.case.params),

@@ -59,6 +59,11 @@ class Case:
     """If set: only baselines that declare this name in their literal `cases` take part."""
     seeds: int = 0
     """Draws of this case, at every scale; 0: as many as the task says for the scale and the baseline's cost."""
+    within: str = ""
+    """Of a case that a search asked for: the case that it looks further into, whose preparation it shares (see
+    `Task.swept`). It has no table of its own; breaking points and charts show it."""
+    gate: float = 0.0
+    """Replaces the `gate` of the task's score that has one; 0: that stays."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,10 @@ class Score:
     unit: str = ""
     bounded: bool = True
     """Per-item values lie in [0, 1], so that a Wilson interval holds."""
+    gate: float | None = None
+    """A row whose mean over draws is under it is not ranked."""
+    below: str = ""
+    """What such a row is called, for example `not trained`."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,8 @@ class Draw:
     about: Mapping[str, Scalar] = field(default_factory=dict)
     """What is worth knowing of the data (sizes, estimates): kept on the record, shown above the table."""
     sealed: Question = field(default_factory=dict)
-    """Of a sealed task: what `drive` is shown instead of `question`, which only `prepare` sees."""
+    """Of a task that is sealed or has `swept` parameters: what `drive` is shown instead of `question`, which only
+    `prepare` sees."""
 
 
 @dataclass(frozen=True)
@@ -182,17 +192,21 @@ class Point:
     """On the front: no other point is better in both directions."""
     group: str = ""
     """Points of one group share a colour."""
+    seed: int | None = None
+    """The draw that it is of; None: it stands for all."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Rows as points over what they cost, x on a logarithmic axis."""
+    """Rows as points over what they cost, x on a logarithmic axis; or, with `lines`, each row as a line through the
+    means of its points over the draws, which are dots. Such a chart is also printed as a table."""
 
     case: str
     title: str
     x: str
     y: str
     points: Sequence[Point]
+    lines: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,6 +217,9 @@ class Context:
     threads: int = 1
     seed: int = 0
     cache_dir: str = ""
+    checkpoint: str = ""
+    """A folder that outlives the process until its cell has ended: where long work can leave off and go on. It may not
+    be there yet; empty: there is none."""
 
 
 class Baseline:
@@ -263,8 +280,9 @@ class Meter(Protocol):
     repeat: int
     """0 for the process whose answer is scored; above 0 for a further process that is run for its latency."""
 
-    def phase(self, name: str, items: int = 1) -> AbstractContextManager[None]:
-        """Time a stage once, with base and peak memory read from outside. `items` gives its throughput."""
+    def phase(self, name: str, items: int = 1, alone: bool = True) -> AbstractContextManager[None]:
+        """Time a stage once, with base and peak memory read from outside. `items` gives its throughput. With several
+        jobs, stages exclude each other, but for those that need not be timed `alone`."""
         ...
 
     def each(self, name: str, items: Sequence[ItemT], call: Callable[[ItemT], object]) -> None:
@@ -297,6 +315,14 @@ class Task(Generic[BaselineT]):
     """Of a sealed task: installed packages, or folders of them (`sklearn.datasets.data`), that neither can read, since
     the data can be had from them."""
     claims: ClassVar[tuple[Claim, ...]] = ()
+    swept: ClassVar[tuple[str, ...]] = ()
+    """Parameters of cases that `prepare` does not depend on. If there are any, every cell has a preparation, shared by
+    all cases `within` one; `drive` is shown `Draw.sealed`."""
+    parallel: ClassVar[bool] = False
+    """Cells take long in stages that need not be timed alone: unless told otherwise, a run fills the cores."""
+
+    def check(self, case: Case) -> None:
+        """Raises UsageError for a case whose parameters, changed by the user (`--set`), make no sense."""
 
     def draw(self, case: Case, seed: int) -> Draw:
         """The question and the truth of `case` under `seed`: a pure function of task version, parameters, seed."""

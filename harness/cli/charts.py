@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from harness.record import Record
 
 
-def print_charts(records: Sequence[Record], folder: str) -> None:
+def print_charts(records: Sequence[Record], folder: str, beside: Sequence[Record] = ()) -> None:
     """One page a task under `folder`/charts, if its records support any chart."""
     from harness.charts import write_page
     from harness.errors import MissingPackage
     from harness.findings import findings_of
     from harness.registry import load_registry
 
-    for found in findings_of(records, load_registry().tasks):
+    for found in findings_of(records, load_registry().tasks, beside):
         charts = found.charts()
         if charts:
             path = Path(folder) / "charts" / f"{found.spec.name.replace('/', '-')}.html"

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.cli.show import markdown
+from harness.cli.forms import markdown
 
 if TYPE_CHECKING:
     from harness.findings import ItemsOf, Place, Tested
     from harness.record import Record
-    from harness.task import BreakingPoint, Ranking
+    from harness.task import BreakingPoint, Chart, Ranking
 
 
-def print_findings(records: Sequence[Record], items_of: ItemsOf, form: str = "table", baseline: str = "") -> None:
-    """Print what the records show over more than one cell; `baseline` leaves only the breaking points of one row."""
+def print_findings(
+    records: Sequence[Record], items_of: ItemsOf, form: str = "table", baseline: str = "",
+    beside: Sequence[Record] = (),
+) -> None:  # fmt: skip
+    """Print what the records show over more than one cell; `baseline` leaves only the breaking points of one row;
+    `beside` are published records that charts show as well."""
     from harness.findings import findings_of
     from harness.registry import load_registry
 
-    found = findings_of(records, load_registry().tasks)
+    found = findings_of(records, load_registry().tasks, beside)
     for of_task in found if not baseline else ():
+        for chart in of_task.charts():
+            if chart.lines:
+                _print(chart.title, _curve_lines(chart), form)
         for ranking in of_task.rankings():
             lines, sentences = _ranking_lines(ranking)
             _print(f"{ranking.case}: {ranking.name}", lines, form, sentences)
@@ -32,6 +40,20 @@ def print_findings(records: Sequence[Record], items_of: ItemsOf, form: str = "ta
     if sentences:
         print("\nWhat to take" if form == "table" else "### What to take\n")
         print("\n".join(f"  {s}" if form == "table" else f"- {s}" for s in sentences))
+
+
+def _curve_lines(chart: Chart) -> list[list[str]]:
+    """A line a row, a column for every x that most rows have, means over draws."""
+    from harness.charts import means
+
+    curves = means(chart)
+    counts = Counter(x for curve in curves.values() for x in curve)
+    columns = sorted(x for x, n in counts.items() if n * 4 >= len(curves))
+    lines = [["baseline", *(f"{x:g}" for x in columns), "draws"]]
+    for row, curve in curves.items():
+        draws = len({p.seed for p in chart.points if p.row == row})
+        lines.append([row, *(f"{curve[x]:.2f}" if x in curve else "" for x in columns), str(draws)])
+    return lines
 
 
 def _claim_lines(tested: Sequence[Tested]) -> list[list[str]]:

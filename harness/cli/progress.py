@@ -63,7 +63,7 @@ class Lines:
         """Said when it ends."""
 
     def finished(self, cell: Cell, record: Record) -> None:
-        if cell.task.sealed and cell.stage == "prepare":
+        if cell.task.in_parts and cell.stage == "prepare":
             return  # half of a cell, whose other half tells of both
         self.done[record.status] += 1
         self.write(f"[{self.done.total()}/{max(self.total, self.done.total())}] {describe(cell, record)}")

@@ -6,9 +6,18 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from harness import paths
+from harness.budget import parse_duration
 from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.plan import Request
+    from harness.record import Record
+    from harness.store import Store
+    from harness.table import Row
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
@@ -33,27 +42,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--with", dest="with_", action="append", default=[], metavar="NAME==VERSION",
         help="run the rows that need this package with that version, in a cached environment; repeat to compare "
         "several, 'current': what is installed, 'a==1.0,b==2.1': both in one")  # fmt: skip
+    add("--set", dest="set_", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
+        help="other values for parameters of the cases, for example steps=8000")  # fmt: skip
     add("--device", default="auto", choices=("cpu", "cuda", "auto"))
     add("--threads", type=int, default=None, metavar="N", help="threads of each cell (default: all cores, at most 4)")
-    add("--jobs", type=int, default=1, metavar="N", help="cells at a time; timed parts still exclude each other")
+    add("--jobs", type=int, default=None, metavar="N", help="cells at a time; timed parts still exclude each other "
+        "(default: 1, for tasks that train as many as there are cores)")  # fmt: skip
     add("--timeout", type=float, default=900.0, metavar="S", help="seconds a cell may take (default: 900)")
+    add("--budget", default="", metavar="TIME", help="start no cell that would end later than this, for example 90s, "
+        "30m or 2h; the same command goes on from there")  # fmt: skip
     add("--memory-limit", default="", metavar="SIZE", help="memory of a cell, for example 4G (default: 4/5 of all)")
     add("--results", default=str(paths.DEFAULT_RESULTS), metavar="DIR", help=f"default: {paths.DEFAULT_RESULTS}")
     add("--force", action="store_true", help="run cells again that are done; both records are kept")
     add("--dry-run", action="store_true", help="print what would run and what it cost before; run nothing")
+    add("--alone", action="store_true", help="leave out the published rows that are shown beside a PATH.py")
     add("--json", action="store_true", help="one JSON object a line instead of text")
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run and return the exit code."""
-    from harness.api import default_threads, items_in, make_run, records_of, samples_in
+    from harness.api import default_threads, items_in, make_run, records_of
+    from harness.beside import SENTENCE
     from harness.cli import progress
     from harness.cli.charts import print_charts
     from harness.cli.findings import print_findings
     from harness.cli.show import print_rows
     from harness.plan import parse_seeds
     from harness.runner import Options
-    from harness.table import rows_of
 
     if not sys.platform.startswith("linux"):
         raise UsageError(
@@ -68,8 +83,8 @@ def execute(options: argparse.Namespace) -> int:
     runner, request = make_run(
         options.task, options.baseline, options.case, options.scale,
         parse_seeds(options.seeds) if options.seeds is not None else None, options.device, threads, options.results,
-        Options(options.jobs, options.timeout, parse_size(options.memory_limit), options.force, options.data,
-                data_options), reporter, options.with_,
+        Options(_jobs(options.jobs), options.timeout, parse_size(options.memory_limit), options.force, options.data,
+                data_options, parse_duration(options.budget)), reporter, options.with_, changes(options.set_),
     )  # fmt: skip
     if options.dry_run:
         from harness.cli.dry_run import print_plan
@@ -80,20 +95,58 @@ def execute(options: argparse.Namespace) -> int:
         summary = runner.run(request)
     records = records_of(summary)
     if not options.json:
-        print_rows(rows_of(records, samples_in(runner.store)))
-        print_findings(records, items_in(runner.store))
-        print_charts(records, options.results)
+        rows, known = _rows(records, runner.store, request, options)
+        print_rows(rows)
+        if any(row.published for row in rows):
+            print(SENTENCE)
+        print_findings(records, items_in(runner.store), beside=known)
+        print_charts(records, options.results, known)
         print(f"\nrecords: {os.path.join(options.results, 'records')}   again as a table: harness show --results "
               f"{options.results}")  # fmt: skip
         if abs(summary.canary_drift - 1) > 0.1:
             print(f"note: this machine ran the same calculation {summary.canary_drift:.2f} times as long at the end as "
                   "at the start; compare costs of this run with care, and see `harness doctor`")  # fmt: skip
+    if summary.left:
+        reporter.note(f"--budget {options.budget} is spent: {summary.left} cells left; the same command goes on")
     reporter.close(summary)
     if summary.interrupted:
         print("interrupted: what is finished is kept; the same command goes on from here", file=sys.stderr)
         return 130
     # A row that states it cannot do a case has been answered; that is no failure of the run.
     return 1 if any(r.status not in ("ok", "unsupported") for r in records) else 0
+
+
+def _rows(
+    records: Sequence[Record], store: Store, request: Request, options: argparse.Namespace
+) -> tuple[list[Row], list[Record]]:
+    """The rows of a run, with the published ones beside a method of the user's own; and the records of these."""
+    from harness import beside
+    from harness.api import samples_in
+    from harness.table import rows_of
+
+    own = samples_in(store)
+    published = None if options.alone else beside.published_store(request, options.results)
+    if published is None:
+        return rows_of(records, own), []
+    known = samples_in(published)
+    found, broken = beside.comparable(records, published, request.scale)
+    for bad in broken:
+        print(f"harness: {bad.path} left out: {bad.reason}", file=sys.stderr)
+    return beside.rows_beside(records, found, lambda record: own(record) or known(record)), found
+
+
+def changes(words: Sequence[str]) -> dict[str, str]:
+    """`["steps=8000"]` -> {"steps": "8000"}. Raises UsageError."""
+    for word in words:
+        if not re.fullmatch(r"[a-z_]+=.*", word):
+            raise UsageError(f"--set {word!r} is no NAME=VALUE; write, for example, --set steps=8000")
+    return dict(word.split("=", 1) for word in words)
+
+
+def _jobs(asked: int | None) -> int:
+    if asked is not None and asked < 1:
+        raise UsageError(f"--jobs {asked}: at least one job is needed; write --jobs 1, or leave it out")
+    return asked or 0
 
 
 def parse_size(text: str) -> int:

@@ -1,21 +1,16 @@
-"""`harness show`: results as a table in the terminal, as Markdown, CSV or JSON."""
+"""`harness show`: results as a table in the terminal, as Markdown, LaTeX, CSV or JSON."""
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import os
 import sys
 from collections.abc import Sequence
-from itertools import groupby
 
 from harness.cli.advice import advice_for
+from harness.cli.forms import Sheet, comma_separated, latex, markdown, sheets
 from harness.table import Row
-
-FURTHER = 5
-"""Scores besides the main one that a table has room for."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--results", default="", metavar="DIR", help="default: results/local, else the published results"
     )
     parser.add_argument("--charts", default="", metavar="DIR", help="write the charts that the results support there")
-    parser.add_argument("--format", default="table", choices=("table", "md", "csv", "json"))
+    parser.add_argument("--format", default="table", choices=("table", "md", "latex", "csv", "json"))
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -68,26 +63,27 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def print_rows(rows: Sequence[Row], form: str = "table") -> None:
-    """Print rows in one of the four forms."""
+    """Print rows in one of the five forms."""
     if form == "json":
         print(json.dumps([r.as_dict() for r in rows], indent=1))
-    elif form == "csv":
-        print(_csv(rows), end="")
-    else:
-        for (task, case), members in groupby(rows, key=lambda r: (r.task, r.case)):
-            group = list(members)
-            title = f"{task} (version {group[0].task_version}), case {case}"
-            about = _about(group)
-            body = [_cells(r, _others(group)) for r in group]
-            if form == "md":
-                print(f"### {title}\n\n{about}\n" if about else f"### {title}\n")
-                print(markdown([_headings(group), *body]) + "\n")
-            else:
-                _rich(f"{title}\n{about}".strip(), _headings(group), body, group)
-        for sentence in advice_for(rows):
-            print(sentence)
-        if form == "table":
-            print(_LEGEND)
+        return
+    if form == "csv":
+        print(comma_separated(rows), end="")
+        return
+    if form == "latex":
+        print("% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}")
+    for sheet in sheets(rows):
+        if form == "md":
+            print(f"### {sheet.title}\n\n{sheet.about}\n" if sheet.about else f"### {sheet.title}\n")
+            print(markdown([sheet.headings, *sheet.body]) + "\n")
+        elif form == "latex":
+            print(latex(sheet) + "\n")
+        else:
+            _rich(sheet)
+    for sentence in advice_for(rows):
+        print(f"% {' '.join(sentence.split())}" if form == "latex" else sentence)
+    if form == "table":
+        print(_LEGEND)
 
 
 _LEGEND = (
@@ -98,108 +94,40 @@ _LEGEND = (
 )
 
 
-def _headings(rows: Sequence[Row]) -> list[str]:
-    main = next((r.main_score for r in rows if r.main_score), "score")
-    return ["baseline", f"{main} [95 %]", *_others(rows), "rank", "draws", "latency ms [95 %]", "p99 ms",
-            "items/s", "build s", "memory MB", "device"]  # fmt: skip
-
-
-def _others(rows: Sequence[Row]) -> list[str]:
-    """Further scores that get a column; those of other settings (in brackets) are in the JSON only."""
-    fullest = sorted(rows, key=lambda r: -len(r.scores))  # its order is the one that the task declares
-    names = dict.fromkeys(n for r in fullest for n in r.scores if n != r.main_score and "[" not in n)
-    return list(names)[:FURTHER]
-
-
-def _about(rows: Sequence[Row]) -> str:
-    """What the task says of the data, of the newest draw."""
-    about = next((r.about for r in rows if r.about), {})
-    return ", ".join(
-        f"{name} {_number(v) if isinstance(v, float) else v}"
-        for name, v in about.items()
-        if not name.endswith("digest")
-    )
-
-
-def _cells(row: Row, others: Sequence[str]) -> list[str]:
-    shown = [_number(row.scores[name]) if name in row.scores else "-" for name in others]
-    if row.score is None:
-        score = row.status + (f": {row.reason.splitlines()[0]}" if row.reason else "")
-    else:
-        score = _number(row.score) + (
-            f" [{_number(row.interval[0])}, {_number(row.interval[1])}]" if row.interval else ""
-        )
-    latency = "-"
-    if row.latency_ns is not None:
-        latency = _ms(row.latency_ns)
-        if row.latency_interval_ns:
-            latency += f" [{_ms(row.latency_interval_ns[0])}, {_ms(row.latency_interval_ns[1])}]"
-        latency += " ~" if row.canary_moved else ""
-    memory = f"{(row.delta_rss_bytes or 0) / 1e6:.0f} / {row.peak_rss_bytes / 1e6:.0f}" if row.peak_rss_bytes else "-"
-    return [
-        row.baseline, score, *shown, f"{row.rank[0]}-{row.rank[1]}" if row.rank else "-", str(row.draws), latency,
-        _ms(row.latency_p99_ns) if row.latency_p99_ns else "-",
-        f"{row.throughput_per_s:,.0f}" if row.throughput_per_s else "-",
-        f"{row.build_s:.2f}" if row.build_s is not None else "-", memory, row.device,
-    ]  # fmt: skip
-
-
-def _number(value: float) -> str:
-    if 0 <= value <= 1:
-        return f"{value:.3g}" if 0 < value < 0.01 else f"{value:.3f}"
-    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-
-
-def _ms(ns: float) -> str:
-    return f"{ns / 1e6:.3g}"
-
-
-def _rich(title: str, headings: Sequence[str], body: Sequence[Sequence[str]], rows: Sequence[Row]) -> None:
+def _rich(sheet: Sheet) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    terminal = sys.stdout.isatty()
-    keep = [i for i, _ in enumerate(headings) if i < 2 or any(i < len(c) and c[i] not in ("", "-") for c in body)]
+    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "180"))
+    console = Console(width=width, highlight=False)
+    keep = _fitting(sheet, console.width)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index in keep:
         table.add_column(
-            Text(headings[index]),
+            Text(sheet.headings[index]),
             justify="left" if index < 2 else "right",
             no_wrap=index > 1,
             overflow="fold",
             max_width=44 if index == 0 else None,
         )
-    for cells, row in zip(body, rows, strict=True):
+    for cells, row in zip(sheet.body, sheet.rows, strict=True):
         table.add_row(*(Text(cells[i]) for i in keep), style=None if row.status == "ok" else "red")
-    width = None if terminal else int(os.environ.get("COLUMNS", "180"))
-    console = Console(width=width, highlight=False)
-    console.print(Text(title, style="bold"), table)
+    console.print(Text(f"{sheet.title}\n{sheet.about}".strip(), style="bold"), table)
+    if left := [sheet.headings[index] for index in sheet.columns() if index not in keep]:
+        print(f"no room here for: {', '.join(left)} (`harness show --format md` has all)")
     print()
 
 
-def markdown(lines: Sequence[Sequence[str]]) -> str:
-    head, *body = lines
-    rows = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in r) + " |" for r in rows)
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    names = list(dict.fromkeys(n for r in rows for n in r.scores))
-    fixed = ["task", "task_version", "case", "baseline", "device", "status", "main_score", "score", "interval_low",
-             "interval_high", "rank_low", "rank_high", "draws", "latency_ns", "latency_low_ns", "latency_high_ns",
-             "latency_p99_ns", "processes", "throughput_per_s", "build_s", "delta_rss_bytes", "peak_rss_bytes",
-             "gpu_peak_bytes", "cost_s", "canary_moved", "reason"]  # fmt: skip
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(fixed + names)
-    for r in rows:
-        pairs = {"interval": r.interval, "rank": r.rank, "latency": r.latency_interval_ns}
-        flat = {**r.as_dict()}
-        for name, pair in pairs.items():
-            unit = "_ns" if name == "latency" else ""
-            flat[f"{name}_low{unit}"], flat[f"{name}_high{unit}"] = pair or ("", "")
-        # a leading apostrophe keeps spreadsheets from reading a reason or a name as a formula
-        values = [flat.get(k) for k in fixed] + [r.scores.get(n) for n in names]
-        writer.writerow([f"'{v}" if isinstance(v, str) and v[:1] in "=+-@" and v else v for v in values])
-    return out.getvalue()
+def _fitting(sheet: Sheet, width: int) -> list[int]:
+    """The columns that there is room for, from the left: else it would be the names and scores, which can be folded,
+    that vanish."""
+    keep, room = [], width + 2  # two spaces between columns
+    for index in sheet.columns():
+        longest = max(len(line[index]) for line in (sheet.headings, *sheet.body))
+        room -= 2 + (min(longest, 24) if index < 2 else longest)
+        if index < 2 or room >= 0:
+            keep.append(index)
+        else:
+            break
+    return keep

@@ -130,7 +130,9 @@ def _instance(of: dict[str, Any], spec: dict[str, Any]) -> Baseline:
     method: Baseline = getattr(module, of["class"])()
     for name, value in of["params"].items():
         setattr(method, name, value)
-    method.context = Context(spec["device"], spec["threads"], spec["method_seed"], spec["cache_dir"])
+    method.context = Context(
+        spec["device"], spec["threads"], spec["method_seed"], spec["cache_dir"], spec["checkpoint"]
+    )
     return method
 
 

@@ -40,7 +40,7 @@ class Judge:
             case "draw":
                 draw = self._draw(task, request)
                 write_bundle(folder := Path(request["folder"]), draw.question)
-                if task.sealed:
+                if draw.sealed:
                     write_bundle(sealed_beside(folder), draw.sealed)
                 return {"digest": draw.digest, "about": dict(draw.about)}
             case "score":
@@ -60,6 +60,10 @@ class Judge:
             case "refine":
                 outcomes = [Outcome(_case(o["case"]), o["seed"], o["status"], o["values"]) for o in request["outcomes"]]
                 return {"cases": [asdict(c) for c in task.refine(outcomes)]}
+            case "check":
+                for fields in request["cases"]:
+                    task.check(_case(fields))
+                return {}
             case "data_cases":
                 return {"cases": [asdict(c) for c in task.data_cases(request["path"], **request.get("options", {}))]}
             case other:

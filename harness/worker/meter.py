@@ -33,9 +33,9 @@ class PipeMeter:
         self._lock = os.open(lock, os.O_RDONLY | os.O_CREAT) if lock else -1  # now: a sealed child could not later
 
     @contextmanager
-    def phase(self, name: str, items: int = 1) -> Iterator[None]:
+    def phase(self, name: str, items: int = 1, alone: bool = True) -> Iterator[None]:
         """Time a stage once. See `harness.task.Meter.phase`."""
-        with self._exclusive():
+        with self._exclusive(alone):
             gc.collect()
             gpu = self._gpu_begin()
             self._mark(mark="begin", name=name, items=items)
@@ -94,9 +94,9 @@ class PipeMeter:
         os.read(self._acks, 1)
 
     @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """With several jobs, timed phases exclude each other."""
-        if self._lock < 0:
+    def _exclusive(self, alone: bool) -> Iterator[None]:
+        """With several jobs, timed phases exclude each other, unless they need not be `alone`."""
+        if self._lock < 0 or not alone:
             yield
             return
         fcntl.flock(self._lock, fcntl.LOCK_EX)

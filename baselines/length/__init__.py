@@ -1,0 +1,1 @@
+"""Architectures and position schemes of the `length` task, one file each."""
