@@ -67,6 +67,7 @@ class Setting:
     data: str = ""
     data_options: Mapping[str, str] = field(default_factory=dict)
     changed: Mapping[str, str] = field(default_factory=dict)
+    jobs: int = 1
 
 
 def read_end(cell: Cell, folder: Path) -> Finished:
@@ -175,6 +176,7 @@ def build_record(
         ),
         provenance=rec.Provenance(
             run=setting.run,
+            jobs=setting.jobs,
             command=command_of(cell, setting),
             harness_version=setting.harness_version,
             environment=setting.environment,

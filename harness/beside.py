@@ -58,7 +58,7 @@ def comparable(own: Sequence[Record], store: Store, scale: str) -> tuple[list[Re
     cases = {(r.task.name, r.task.version, r.case.name): r.case.params for r in own}
     draws = {(r.task.name, r.case.name, r.seed): r.case.draw_digest for r in own if r.case.draw_digest}
     answered = {_method(r) for r in own if r.status == "ok"}
-    ids = {r.id for r in own}
+    ids, devices = {r.id for r in own}, {r.device for r in own}
     found, broken = [], []
     for task in sorted({r.task.name for r in own}):
         records, bad = store.load(task)
@@ -70,6 +70,7 @@ def comparable(own: Sequence[Record], store: Store, scale: str) -> tuple[list[Re
                 and r.id not in ids
                 and _same_case(r, cases.get((r.task.name, r.task.version, r.case.within or r.case.name)))
                 and r.case.draw_digest in ("", digest)
+                and r.device in devices
                 and _scale(r) in ("", scale)
                 and _method(r) not in answered
             ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from harness.task import Chart
 
 APART = 1.15
 """Of points on the front that are nearer in x than this factor only the last is named: names would overlap."""
+CROWDED = 1.05
+"""Of values on the x axis that are nearer than this factor only the last is labelled."""
 COLOURS, SYMBOLS = 10, ("circle", "diamond", "square", "cross")
 """Plotly has ten colours; the next ten groups get another symbol."""
 
@@ -64,8 +67,12 @@ def _lines(chart: Chart) -> Any:
             marker={"size": 5, "color": look["color"], "opacity": 0.6}, customdata=[[row, p.seed] for p in own],
             hovertemplate="%{customdata[0]}, draw %{customdata[1]}<br>%{x:,.0f}, %{y:.3f}<extra></extra>",
         )  # fmt: skip
+    if chart.edge is not None:
+        figure.add_vline(x=chart.edge, line={"color": "#888", "dash": "dot"})
     figure.update_layout(title=chart.title, template="plotly_white", height=560, legend={"title": "method"})
-    figure.update_xaxes(title=chart.x, type="log")
+    tried = sorted({p.x for p in chart.points})
+    ticks = [x for x, after in zip(tried, [*tried[1:], math.inf], strict=True) if after > CROWDED * x]
+    figure.update_xaxes(title=chart.x, type="log", tickvals=ticks, ticktext=[f"{x:g}" for x in ticks])
     figure.update_yaxes(title=chart.y)
     return figure
 

@@ -70,9 +70,8 @@ class Findings:
 
     def charts(self) -> list[Chart]:
         """Of the records, and of those beside them under names that say so."""
-        own = {(o.case.name, o.row) for o in self.outcomes}
         known = [outcome_of(r, self.spec) for r in self.beside]
-        named = [replace(o, row=f"{o.row} (published)" if (o.case.name, o.row) in own else o.row) for o in known]
+        named = [replace(o, row=f"{o.row} (published)") for o in known]
         return list(self.task.charts([*self.outcomes, *named]))
 
     def advice(self) -> list[str]:
@@ -111,12 +110,34 @@ def findings_of(
 
 
 def _by_task(records: Iterable[Record], tasks: Mapping[str, TaskSpec]) -> dict[str, list[Record]]:
+    """Of each row's case and the searches within it, what the newest source and version of the method has answered:
+    a search goes on from earlier lengths, and those of another method are not its own. Rows that ran on several devices
+    are told apart by name."""
     groups: dict[str, list[Record]] = {}
+    newest: dict[tuple[str, ...], tuple[str, str, str]] = {}
+    devices: dict[tuple[str, str], set[str]] = {}
+    kept = []
     for record in records:
         spec = tasks.get(record.task.name)
         if spec and record.task.version == spec.version and record.kind != "prepare":
+            kept.append(record)
+            made = (record.provenance.started, record.id, record.baseline.source_digest)
+            newest[_searched(record)] = max(newest.get(_searched(record), made), made)
+            devices.setdefault((record.task.name, record.baseline.name), set()).add(record.device)
+    for record in kept:
+        if record.baseline.source_digest != newest[_searched(record)][2]:
+            continue
+        if len(devices[record.task.name, record.baseline.name]) > 1:
+            named = record.baseline.model_copy(update={"name": f"{record.baseline.name} on {record.device}"})
+            groups.setdefault(record.task.name, []).append(record.model_copy(update={"baseline": named}))
+        else:
             groups.setdefault(record.task.name, []).append(record)
     return groups
+
+
+def _searched(record: Record) -> tuple[str, ...]:
+    case = record.case.within or record.case.name
+    return record.task.name, case, record.baseline.name, record.device
 
 
 Items = Mapping[str, NDArray[np.float64]]

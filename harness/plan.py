@@ -10,12 +10,13 @@ import random
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import NothingMatched, UsageError, did_you_mean
 from harness.registry import ORACLE, BaselineSpec, TaskSpec
-from harness.task import SCALES, Case, Scale
+from harness.task import SCALES, Case, Scalar, Scale
 
 if TYPE_CHECKING:
     from harness.overlay import Overlay
@@ -97,7 +98,7 @@ def cells_of(request: Request) -> list[Cell]:
     cells: list[Cell] = []
     for task in request.tasks:
         rows = request.rows.get(task.name, ())
-        for case, plain in zip(chosen_cases(task, request), _cases(task, request), strict=True):
+        for plain, case in _chosen(task, request):
             for row in rows:
                 if _takes_part(plain, row, request.scale, request.data_cases is not None):
                     seeds = _seeds(task, case, row, request)
@@ -169,28 +170,54 @@ def interleave(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def chosen_cases(task: TaskSpec, request: Request) -> list[Case]:
-    """The cases that a request names, with the parameters that it changes. Raises UsageError."""
-    return [changed_case(case, request.changed) for case in _cases(task, request)]
+    """The cases that a request names and that have the parameters that it changes, with the values it gives. Raises
+    UsageError where no case has them."""
+    return [changed for _, changed in _chosen(task, request)]
 
 
-def changed_case(case: Case, changes: Mapping[str, str]) -> Case:
-    """The case with other values of some parameters, which its name then says. Raises UsageError for a parameter that
-    it does not have, or a value of another kind."""
+def _chosen(task: TaskSpec, request: Request) -> list[tuple[Case, Case]]:
+    """Cases as declared, and as changed."""
+    named = _cases(task, request)
+    has = {case.name: {*case.params, *task.optional} for case in named}
+    for name in request.changed:
+        if named and not any(name in params for params in has.values()):
+            known = sorted(set().union(*has.values()))
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"they have {', '.join(known)}"
+            raise UsageError(f"--set {name}: no chosen case of {task.name} has such a parameter; {hint}")
+    return [
+        (case, changed_case(case, request.changed, task.optional))
+        for case in named if has[case.name] >= set(request.changed)
+    ]  # fmt: skip
+
+
+def changed_case(case: Case, changes: Mapping[str, str], optional: Mapping[str, Scalar]) -> Case:
+    """The case with other values of some parameters, which its name then says. Raises UsageError for a value of another
+    kind."""
     if not changes:
         return case
     params = dict(case.params)
     for name, text in changes.items():
-        if name not in params:
-            raise did_you_mean(f"parameter of {case.name}", name, list(params))
-        kind = type(params[name])
+        was = params[name] if name in params else optional[name]
         try:
-            params[name] = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
-        except (TypeError, ValueError):
+            params[name] = _like(was, text)
+        except ValueError:
             raise UsageError(
-                f"--set {name}={text}: {text!r} is no {kind.__name__}; {case.name} has {name}={params[name]}"
+                f"--set {name}={text}: {text!r} is no {type(was).__name__}; {case.name} has {name}={was}"
             ) from None
     said = ",".join(f"{name}={value}" for name, value in sorted(changes.items()))
     return replace(case, name=f"{case.name}[{said}]", params=params)
+
+
+def _like(value: Scalar, text: str) -> Scalar:
+    """`text` as a value of the same kind. Raises ValueError."""
+    if isinstance(value, bool):
+        if text.lower() not in ("true", "false"):
+            raise ValueError
+        return text.lower() == "true"
+    if isinstance(value, int):
+        return int(text)
+    return float(text) if isinstance(value, float) else text
 
 
 def _cases(task: TaskSpec, request: Request) -> list[Case]:

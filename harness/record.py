@@ -166,6 +166,8 @@ class Canary(_Part):
 class Provenance(_Part):
     run: str
     """Identifier of the run; records of one run were interleaved on one machine."""
+    jobs: int = 1
+    """Cells that ran at a time. Timed stages exclude each other, but not what need not be timed alone."""
     command: str
     """Repeats this cell."""
     harness_version: str

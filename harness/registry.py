@@ -40,7 +40,18 @@ _DECLARATIONS = (
     "after",
     "prefix",
 )
-_TASK_DECLARATIONS = ("version", "scores", "cases", "seeds", "preload", "sealed", "hidden", "swept", "parallel")
+_TASK_DECLARATIONS = (
+    "version",
+    "scores",
+    "cases",
+    "seeds",
+    "preload",
+    "sealed",
+    "hidden",
+    "swept",
+    "optional",
+    "parallel",
+)
 _OF_VARIANTS = ("scale", "cases", "takes")
 """Declarations that a variant may state otherwise than its class."""
 
@@ -64,6 +75,7 @@ class TaskSpec:
     sealed: bool = False
     hidden: tuple[str, ...] = ()
     swept: tuple[str, ...] = ()
+    optional: Mapping[str, Scalar] = field(default_factory=dict)
     parallel: bool = False
 
     @cached_property

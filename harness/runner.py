@@ -31,7 +31,7 @@ from harness.known import Known, artifact_of
 from harness.measure import environment
 from harness.measure.canary import CANARY_VERSION, CanaryClock
 from harness.pins import with_environments
-from harness.plan import Cell, Request, cells_of, chosen_cases, expand_repeats, make_cell
+from harness.plan import Cell, Request, cells_of, chosen_cases, cuda_is_present, expand_repeats, make_cell
 from harness.questions import Drawn, Questions, draw_request
 from harness.registry import ORACLE, BaselineSpec, TaskSpec
 from harness.store import Store
@@ -324,7 +324,7 @@ class Runner:
         setting = Setting(
             self.summary.run, self._environment_digest, self._fingerprint, __version__, self.options.timeout_s,
             self.options.memory_limit_bytes, self._request.scale, self.options.data, self.options.data_options,
-            self._request.changed,
+            self._request.changed, self._jobs,
         )  # fmt: skip
         spent = time.process_time() - begun
         record, sidecar = assemble.build_record(finished, setting, identity, canary, started, _now(), spent)
@@ -449,6 +449,8 @@ def _jobs_for(request: Request) -> int:
     """One cell at a time, or as many as the cores hold where all tasks are `parallel` and rows say how many threads
     they can use."""
     rows = [row for task in request.tasks for row in request.rows[task.name] if row.path]
+    if request.device != "cpu" and cuda_is_present():
+        return 1
     if not rows or not all(task.parallel for task in request.tasks) or not all(row.max_threads for row in rows):
         return 1
     return max(1, int(environment.usable_cores()) // min(request.threads, max(row.max_threads for row in rows)))

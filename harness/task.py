@@ -207,6 +207,8 @@ class Chart:
     y: str
     points: Sequence[Point]
     lines: bool = False
+    edge: float | None = None
+    """Where a vertical line stands: beyond it is what is tested."""
 
 
 @dataclass(frozen=True)
@@ -318,6 +320,8 @@ class Task(Generic[BaselineT]):
     swept: ClassVar[tuple[str, ...]] = ()
     """Parameters of cases that `prepare` does not depend on. If there are any, every cell has a preparation, shared by
     all cases `within` one; `drive` is shown `Draw.sealed`."""
+    optional: ClassVar[Mapping[str, Scalar]] = {}
+    """Parameters that cases take without declaring them (`--set`), and the values that are as good as none."""
     parallel: ClassVar[bool] = False
     """Cells take long in stages that need not be timed alone: unless told otherwise, a run fills the cores."""
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as f
 from torch import Tensor, nn
 
+from harness.tasks.length.modules import Headed, Incremental
+
 SHORTEST_STEP, LONGEST_STEP = 1e-3, 1e-1
 
 
@@ -95,7 +97,7 @@ class Block(nn.Module):
         return x + f.glu(self.mix(f.gelu(y))), state
 
 
-class StateSpace(nn.Module):
+class StateSpace(Headed, Incremental):
     """Embedding, one block for each of `starts`, logits."""
 
     def __init__(self, vocabulary: int, starts: list[Start]) -> None:
@@ -106,18 +108,13 @@ class StateSpace(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocabulary)
 
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """(rows, n) tokens -> (rows, n, width)."""
+    def hidden(self, tokens: Tensor, last: int = 0) -> Tensor:
+        """(rows, n) tokens -> (rows, n or `last`, width)."""
         x: Tensor = self.embedding(tokens)
         for block in self.blocks:
             x = block(x)
-        found: Tensor = self.norm(x)
+        found: Tensor = self.norm(x[:, -last:])
         return found
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(rows, n) tokens -> (rows, n, vocabulary) logits."""
-        logits: Tensor = self.head(self.hidden(tokens))
-        return logits
 
     def extend(self, tokens: Tensor, state: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
         """Logits after the last of the new tokens, (rows, 1, vocabulary), and each block's state after them."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.tasks.length.decoder import Block, Transformer
 from harness.tasks.length.interface import PositionScheme, Setting
+from harness.tasks.length.modules import Incremental
 
 CHUNK = 128
 """Tokens that are weighed one against the other; what came before them is in the sums. So cost is linear in the length,
@@ -35,7 +36,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, state: State | None) -> tuple[Tensor
     return torch.cat(parts, 2), (products, keys)
 
 
-class LinearDecoder(Transformer):
+class LinearDecoder(Transformer, Incremental):
     """The shared transformer, without a position code, and with its attention replaced."""
 
     causal = True
@@ -43,9 +44,9 @@ class LinearDecoder(Transformer):
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting, PositionScheme())
 
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """(rows, n) tokens -> (rows, n, width)."""
-        return self._through(tokens, None)[0]
+    def hidden(self, tokens: Tensor, last: int = 0) -> Tensor:
+        """(rows, n) tokens -> (rows, n or `last`, width)."""
+        return self._through(tokens, None)[0][:, -last:]
 
     def extend(self, tokens: Tensor, state: list[State] | None) -> tuple[Tensor, list[State]]:
         """Logits after the last of the new tokens, (rows, 1, vocabulary), and each block's sums after them."""

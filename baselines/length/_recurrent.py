@@ -6,8 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from harness.tasks.length.modules import Headed, Incremental
 
-class Recurrent(nn.Module):
+
+class Recurrent(Headed, Incremental):
     """Layers of recurrent cells, `hidden` wide, with a state of the same size whatever the length."""
 
     def __init__(self, cells: type[nn.LSTM] | type[nn.GRU], vocabulary: int, hidden: int, layers: int) -> None:
@@ -16,15 +18,10 @@ class Recurrent(nn.Module):
         self.cells = cells(hidden, hidden, layers, batch_first=True)
         self.head = nn.Linear(hidden, vocabulary)
 
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """(rows, n) tokens -> (rows, n, hidden)."""
-        found: Tensor = self.cells(self.embedding(tokens))[0]
+    def hidden(self, tokens: Tensor, last: int = 0) -> Tensor:
+        """(rows, n) tokens -> (rows, n or `last`, hidden)."""
+        found: Tensor = self.cells(self.embedding(tokens))[0][:, -last:]
         return found
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(rows, n) tokens -> (rows, n, vocabulary) logits."""
-        logits: Tensor = self.head(self.hidden(tokens))
-        return logits
 
     def extend(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Logits after the last of the new tokens, (rows, 1, vocabulary), and the cells' state after them."""

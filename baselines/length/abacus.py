@@ -25,7 +25,7 @@ class Abacus(PositionScheme):
     cases = ("addition",)
     places: int = 1024
     offset: int = 15
-    digits: int = 0
+    digits = 0
 
     def parameters(self, setting: Setting) -> Mapping[str, Tensor]:
         import torch
@@ -43,9 +43,9 @@ class Abacus(PositionScheme):
         return torch.where(digit, index - number + offset, 0)
 
     def embed(self, positions: Positions) -> Tensor:
-        if positions.all.shape[-1] > self.places and (most := int(positions.new.max())) > self.places:
+        if positions.all.shape[-1] + self.offset > self.places and (most := int(positions.new.max())) > self.places:
             raise Unsupported(
-                f"a number of {most} digits, and a learned table of {self.places} places: choose shorter lengths, or a "
-                "larger `places`"
+                f"place {most} of a number, its offset included, and a learned table of {self.places} places: choose "
+                "shorter lengths, or a larger `places`"
             )
         return self.learned["table"][positions.new]

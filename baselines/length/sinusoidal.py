@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Sinusoidal(PositionScheme):
     """Absolute positions as waves of fixed lengths."""
 
-    width: int = 0
+    width = 0
 
     def parameters(self, setting: Setting) -> Mapping[str, Tensor]:
         self.width = setting.width

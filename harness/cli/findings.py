@@ -1,4 +1,4 @@
-"""What stands below the tables: rankings, claims put to the test, breaking points, and what to take."""
+"""What stands below the tables: rankings, claims put to the test, breaking points, and what that comes to in words."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def print_findings(
         _print("Breaking points", _point_lines(points), form)
     sentences = [sentence for of_task in found for sentence in of_task.advice()] if not baseline else []
     if sentences:
-        print("\nWhat to take" if form == "table" else "### What to take\n")
+        print("\nIn words" if form == "table" else "### In words\n")
         print("\n".join(f"  {s}" if form == "table" else f"- {s}" for s in sentences))
 
 

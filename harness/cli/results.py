@@ -34,7 +34,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.action == "clean":
         return _clean(root, options.caches)
     for name, folder in (("results", root), ("shared preparations", paths.prepared_root()),
-                         ("pinned environments", paths.overlays_root()),
+                         ("pinned environments", paths.overlays_root()), ("checkpoints", paths.checkpoints_root()),
                          ("scratch of runs", paths.runs_root()), ("all caches", paths.cache_root())):  # fmt: skip
         print(f"{name:<20} {paths.size_of(folder) / 1e6:>10.1f} MB  {folder}")
     return 0
@@ -99,7 +99,8 @@ def _clean(root: Path, caches: bool) -> int:
         if time.time() - folder.stat().st_mtime > _STALE_S:
             freed += paths.size_of(folder)
             shutil.rmtree(folder, ignore_errors=True)
-    for folder in paths.overlays_root().glob(".making-*"):  # an installation that was killed
+    killed = [*paths.overlays_root().glob(".making-*"), *paths.checkpoints_root().glob("*")]
+    for folder in killed:  # installations, and what was left off a day ago
         if time.time() - folder.stat().st_mtime > _STALE_S:
             freed += paths.size_of(folder)
             shutil.rmtree(folder, ignore_errors=True)

@@ -9,11 +9,13 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
 
 from harness.stats import t_interval
 from harness.task import BreakingPoint, Case, Chart, Outcome, Point, Ranking, Standing
+from harness.tasks.length import published
 
 HOLDS = 0.9
 """Exact match at which a length counts as held."""
@@ -81,8 +83,8 @@ class Measured(NamedTuple):
     """Seconds to generate one answer, by length."""
     in_distribution: dict[int, float]
     """Exact match at the trained length, by seed."""
-    failed: set[int]
-    """Lengths at which the row did not answer."""
+    failed: dict[int, set[int]]
+    """Lengths at which the row did not answer, by seed."""
 
     @property
     def mean(self) -> dict[int, float]:
@@ -103,10 +105,19 @@ class Measured(NamedTuple):
         return self.case.gate or GATE
 
     @property
+    def open_ended(self) -> int:
+        """Seeds that hold wherever they were tested."""
+        return sum(held(self.bounded(seed), longest_of(self.case)).fails is None for seed in self.curves)
+
+    @property
     def l90(self) -> dict[int, float]:
         """By seed: the longest length held, as a multiple of the trained one; 0 where not even that is."""
         longest = longest_of(self.case)
-        return {seed: (held(curve, longest).holds or 0) / longest for seed, curve in sorted(self.curves.items())}
+        return {seed: (held(self.bounded(seed), longest).holds or 0) / longest for seed in sorted(self.curves)}
+
+    def bounded(self, seed: int) -> dict[int, float]:
+        """A seed's curve, with nothing right where it did not answer."""
+        return {**dict.fromkeys(self.failed.get(seed, ()), 0.0), **self.curves[seed]}
 
 
 GATE = 0.95
@@ -120,11 +131,11 @@ def measured(outcomes: Iterable[Outcome]) -> dict[str, Measured]:
         if outcome.repeat:
             continue
         name = outcome.case.within or outcome.case.name
-        of_it = found.setdefault(name, Measured(outcome.case, {}, {}, {}, set()))
+        of_it = found.setdefault(name, Measured(outcome.case, {}, {}, {}, {}))
         if not outcome.case.within:
             of_it = found[name] = of_it._replace(case=outcome.case)
         if outcome.status != "ok":
-            of_it.failed.update(lengths_of(outcome.case))
+            of_it.failed.setdefault(outcome.seed, set()).update(lengths_of(outcome.case))
             continue
         curve = of_it.curves.setdefault(outcome.seed, {})
         for key, value in outcome.values.items():
@@ -146,24 +157,19 @@ def next_cases(outcomes: Sequence[Outcome]) -> Iterator[Case]:
     for of in measured(outcomes).values():
         if of.case.within or not of.trained:
             continue
-        beyond = [mean_beyond(curve, longest_of(of.case)) for curve in of.curves.values()]
+        beyond = [mean_beyond(curve, of.case) for curve in of.curves.values()]
         if 1 < len(beyond) < MORE_SEEDS and max(beyond) - min(beyond) > APART:
             yield replace(of.case, seeds=MORE_SEEDS)
-        asked = {n for curve in of.curves.values() if (n := next_length(curve, of.case))}
-        asked -= of.failed
-        if asked:
-            lengths = " ".join(map(str, sorted(asked)))
-            yield Case(
-                f"{of.case.name}-at-{lengths.replace(' ', '-')}", {**of.case.params, "lengths": lengths},
-                light=None, heavy=None, within=of.case.name, gate=of.case.gate, only=of.case.only,
-            )  # fmt: skip
+        for n in sorted({n for seed in of.curves if (n := next_length(of.bounded(seed), of.case))}):
+            yield replace(of.case, name=f"{of.case.name}-at-{n}", params={**of.case.params, "lengths": str(n)},
+                          within=of.case.name, seeds=0)  # fmt: skip
 
 
 def next_length(curve: Curve, case: Case) -> int | None:
     """The next length to try for one seed: further out while it holds, then the geometric middle of the bracket."""
     longest, furthest = longest_of(case), furthest_of(case)
-    if case.params.get("grid"):
-        return None  # these are the lengths that there are
+    if case.params.get("grid") or case.params.get("lengths"):
+        return None  # these are the lengths that there are, or that were asked for
     holds, fails = held(curve, longest)
     if holds is None:
         return None
@@ -176,20 +182,23 @@ def next_length(curve: Curve, case: Case) -> int | None:
     return min(max(middle, holds + 1), fails - 1)
 
 
-def mean_beyond(curve: Curve, longest: int) -> float:
-    """Mean exact match over lengths in (L, 2L]: the area under the straight lines between those tested, from L on, as
-    a share of L."""
-    lengths = sorted(n for n in curve if longest <= n <= 2 * longest)
-    if len(lengths) < 2:
+def mean_beyond(curve: Curve, case: Case) -> float:
+    """Mean exact match over all lengths in L + 1 ... 2L, on straight lines between those tested (the trained length
+    itself plays no part); of a case with a grid, over the lengths beyond L that there are."""
+    longest = longest_of(case)
+    if case.params.get("grid"):
+        return statistics.fmean(value for n, value in curve.items() if n > longest)
+    lengths = sorted(n for n in curve if longest < n <= 2 * longest)
+    if not lengths:
         return 0.0
-    area = sum((b - a) * (curve[a] + curve[b]) / 2 for a, b in pairwise(lengths))
-    return area / (lengths[-1] - lengths[0])
+    return float(np.interp(range(longest + 1, 2 * longest + 1), lengths, [curve[n] for n in lengths]).mean())
 
 
 def growth(costs: Mapping[int, Sequence[float]]) -> float | None:
-    """The exponent of seconds an answer over length, by least squares of logarithms; None under three lengths."""
+    """The exponent of seconds an answer over length, by least squares of logarithms; None under three lengths, or where
+    the longest is not three times the shortest."""
     points = [(math.log(n), math.log(statistics.median(values))) for n, values in costs.items() if min(values) > 0]
-    if len(points) < 3:
+    if len(points) < 3 or max(costs) < 3 * min(costs):
         return None
     mean_x, mean_y = (statistics.fmean(axis) for axis in zip(*points, strict=True))
     spread = sum((x - mean_x) ** 2 for x, _ in points)
@@ -198,28 +207,31 @@ def growth(costs: Mapping[int, Sequence[float]]) -> float | None:
 
 def breaking_points(outcomes: Sequence[Outcome]) -> Iterator[BreakingPoint]:
     """For every case of one row: the longest length held, as a multiple of the trained one, mean over seeds."""
+    row = outcomes[0].row if outcomes else ""
     for name, of in sorted(measured(outcomes).items()):
-        yield _l90(name, of)
-        exponent = growth({n: costs for n, costs in of.costs.items() if n >= longest_of(of.case)})
+        yield _l90(name, of, published.curve_of(str(of.case.params["problem"]), row))
+        exponent = growth(of.costs)
         if exponent is not None and of.trained:  # what has not learned to end ends anywhere
-            lengths = f"batches, lengths {longest_of(of.case)} to {max(of.costs)}"
+            lengths = f"batches, lengths {min(of.costs)} to {max(of.costs)}"
             yield BreakingPoint(f"time of an answer, {name}", f"n^{exponent:.2f}", exponent, beside=lengths)
 
 
-def _l90(name: str, of: Measured) -> BreakingPoint:
+def _l90(name: str, of: Measured, known: str) -> BreakingPoint:
     title = f"longest length with exact match of {HOLDS:g}, {name}"
     longest, per_seed = longest_of(of.case), of.l90
     shown = "; ".join(f"{n}: {value:.3f}".rstrip("0").rstrip(".") for n, value in of.mean.items() if n >= longest)
     seeds = ", ".join(f"{value:.3g}" for value in per_seed.values())
     beside = f"seeds {seeds}; exact match {shown}"
-    if of.failed:
-        beside += f"; no answer at {', '.join(map(str, sorted(of.failed)))}"
+    if known:
+        beside += f"; {known}"
+    if failed := set().union(*of.failed.values()):
+        beside += f"; no answer at {', '.join(map(str, sorted(failed)))}"
     if not of.trained:
         at = statistics.fmean(of.in_distribution.values()) if of.in_distribution else 0.0
         why = f"exact match {at:.2f} at length {longest}, {of.gate:g} needed"
         return BreakingPoint(title, "not trained", None, beside=f"{why}; {beside}")
     value = statistics.fmean(per_seed.values())
-    open_ended = sum(held(curve, longest).fails is None for curve in of.curves.values())
+    open_ended = of.open_ended
     interval = t_interval(list(per_seed.values())) if not open_ended else None
     text = f"{'>= ' if open_ended else ''}{value:.3g} x {longest}"
     bounds = (max(0.0, interval.low), interval.high) if interval else (None, None)
@@ -235,13 +247,15 @@ def rankings(outcomes: Sequence[Outcome]) -> Iterator[Ranking]:
         rows[outcome.row].append(outcome)
     by_case: dict[str, list[Standing]] = defaultdict(list)
     for row, of_row in sorted(rows.items()):
-        for name, of in measured(of_row).items():
+        for name, of in measured(of_row).items() if of_row[0].method else ():  # controls are no methods
             if not of.in_distribution:
                 continue
             values = list(of.l90.values())
             mean = statistics.fmean(values)
-            beyond = statistics.fmean(mean_beyond(c, longest_of(of.case)) for c in of.curves.values())
+            beyond = statistics.fmean(mean_beyond(c, of.case) for c in of.curves.values())
             best = f"best seed {max(values):.3g} x; exact match over (L, 2L] {beyond:.2f}; {len(values)} seeds"
+            if of.open_ended:
+                best += f", {of.open_ended} of which hold wherever they were tested"
             standing = Standing(row, best, [mean]) if of.trained else Standing(row, "", [], "not trained")
             by_case[name].append(standing)
     for name, standings in sorted(by_case.items()):
@@ -249,17 +263,39 @@ def rankings(outcomes: Sequence[Outcome]) -> Iterator[Ranking]:
                       higher_is_better=True, values="listed")  # fmt: skip
 
 
-def charts(outcomes: Sequence[Outcome]) -> Iterator[Chart]:
-    """Per case: exact match over length, a line a row, a dot a seed."""
-    by_case: dict[str, list[Point]] = defaultdict(list)
+def agreements(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Per case whose problem has published curves: how our order of position schemes agrees with theirs, in words."""
+    by_case: dict[str, dict[str, float]] = defaultdict(dict)
+    problems: dict[str, str] = {}
     rows: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         rows[outcome.row].append(outcome)
     for row, of_row in sorted(rows.items()):
         for name, of in measured(of_row).items():
+            if of.trained:
+                beyond = statistics.fmean(mean_beyond(c, of.case) for c in of.curves.values())
+                by_case[name][row], problems[name] = beyond, str(of.case.params["problem"])
+    for name, ours in sorted(by_case.items()):
+        found = published.agreement(problems[name], ours)
+        if found is not None:
+            yield f"{name}: {found.sentence}."
+        yield from (f"{name}: {said}." for said in published.anchors_of(problems[name]))
+
+
+def charts(outcomes: Sequence[Outcome]) -> Iterator[Chart]:
+    """Per case: exact match over length, a line a row, a dot a seed."""
+    by_case: dict[str, list[Point]] = defaultdict(list)
+    edges: dict[str, int] = {}
+    rows: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        rows[outcome.row].append(outcome)
+    for row, of_row in sorted(rows.items()):
+        for name, of in measured(of_row).items():
+            edges[name] = longest_of(of.case)
             by_case[name] += [
                 Point(row, n, value, group=row, seed=seed)
                 for seed, curve in of.curves.items() for n, value in curve.items()
             ]  # fmt: skip
     for name, points in sorted(by_case.items()):
-        yield Chart(name, f"{name}: exact match by length", "length", "exact match", points, lines=True)
+        yield Chart(name, f"{name}: exact match by length", f"length (trained to {edges[name]})", "exact match", points,
+                    lines=True, edge=edges[name])  # fmt: skip

@@ -12,12 +12,14 @@ import copy
 from collections.abc import Iterable
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from harness.errors import UsageError
 from harness.tasks.length.interface import Positions, PositionScheme, Setting
+from harness.tasks.length.modules import Headed, Incremental
 
 
 class Block(nn.Module):
@@ -69,7 +71,7 @@ class Cache:
         return new
 
 
-class Transformer(nn.Module):
+class Transformer(Headed):
     """Tokens, (rows, n) int64, to logits, (rows, n, vocabulary). Raises UsageError for a width that the heads cannot
     share, and whatever the scheme raises for a length that it has no place for (`Unsupported`)."""
 
@@ -80,8 +82,6 @@ class Transformer(nn.Module):
         if setting.width % setting.heads:
             raise UsageError(f"a width of {setting.width} cannot be shared by {setting.heads} heads: choose a multiple")
         self.heads = setting.heads
-        self.generator = torch.default_generator
-        """What the scheme draws from while training; the trainer puts a new one here for every step."""
         self.embedding = nn.Embedding(setting.vocabulary, setting.width)
         self.blocks = nn.ModuleList(Block(setting.width) for _ in range(setting.layers))
         self.norm = nn.LayerNorm(setting.width)
@@ -94,37 +94,41 @@ class Transformer(nn.Module):
         )
         self.scheme.learned = self.learned  # type: ignore[assignment]
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits; those at place i are of token i + 1 where `causal`, else of place i."""
-        return cast(Tensor, self.head(self.hidden(tokens)))
+    def hidden(self, tokens: Tensor, last: int = 0) -> Tensor:
+        """What `head` is applied to, (rows, n or `last`, width). Logits at place i are of token i + 1 where `causal`,
+        else of place i."""
+        place = self.scheme.place(tokens, torch.default_generator if self.training else None)
+        return self._run(tokens, Positions(place, place), None, last)
 
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """What `head` is applied to, (rows, n, width)."""
-        place = self.scheme.place(tokens, self.generator if self.training else None)
-        return self._run(tokens, Positions(place, place), None)
-
-    def _run(self, tokens: Tensor, positions: Positions, cache: Cache | None) -> Tensor:
+    def _run(self, tokens: Tensor, positions: Positions, cache: Cache | None, last: int = 0) -> Tensor:
         x = self.embedding(tokens)
         added = self.scheme.embed(positions)
         if added is not None:
             x = x + added
         causal = self.causal and tokens.shape[1] > 1  # one token sees all that is there
         for layer, block in enumerate(cast(Iterable[Block], self.blocks)):
-            x = x + block.out(self._attend(block.qkv(block.norm_attention(x)), positions, causal, cache, layer))
+            wanted = last if layer == len(self.blocks) - 1 else 0  # what nobody asks for is not computed
+            seen = self._attend(block.qkv(block.norm_attention(x)), positions, causal, cache, layer, wanted)
+            x = x[:, -wanted:] + block.out(seen)  # all of it, if that is 0
             x = x + block.mlp(block.norm_mlp(x))
         return cast(Tensor, self.norm(x))
 
-    def _attend(self, qkv: Tensor, positions: Positions, causal: bool, cache: Cache | None, layer: int) -> Tensor:
+    def _attend(
+        self, qkv: Tensor, positions: Positions, causal: bool, cache: Cache | None, layer: int, wanted: int
+    ) -> Tensor:
         rows, n, width = qkv.shape
         q, k, v = qkv.view(rows, n, 3, self.heads, width // (3 * self.heads)).permute(2, 0, 3, 1, 4)
-        q, k, bias = self.scheme.bias_or_rotate(q, k, positions)
+        with torch.autocast(q.device.type, enabled=False):  # positions need all the digits
+            q, k, bias = self.scheme.bias_or_rotate(q.float(), k.float(), positions)
+        q, k = q.to(v.dtype), k.to(v.dtype)
         if cache is not None:
             k, v = cache.store(layer, k, v)
-        seen = attention(q, k, v, bias, causal)
-        return seen.transpose(1, 2).reshape(rows, n, width // 3)
+        if wanted:
+            q, bias = q[:, :, -wanted:], bias if bias is None else bias[..., -wanted:, :]
+        return attention(q, k, v, bias, causal).transpose(1, 2).flatten(2)
 
 
-class Decoder(Transformer):
+class Decoder(Transformer, Incremental):
     """Causal: nothing at a place depends on what comes after it."""
 
     causal = True
@@ -151,7 +155,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool
     """softmax(q k' / sqrt(size) + bias) v, (rows, heads, s, size). With `causal`, the last query is that of the last
     key, and each sees the keys up to its own."""
     s, t = q.shape[2], k.shape[2]
-    if s == 1 and q.device.type == "cpu" and q.dtype == torch.float32 and not q.requires_grad:
+    if bias is not None and bias.ndim == 3:
+        bias = bias[None]  # of another rank the kernel takes a way that is three times as long
+    if s == 1 and q.device.type == "cpu" and q.dtype == torch.float32 and not torch.is_grad_enabled():
         return _attention_of_one(q, k, v, bias)
     if bias is None:
         if not causal or s == t:
@@ -167,12 +173,12 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool
 
 
 def _attention_of_one(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """The same for one query, by batched products: on a CPU quicker than the fused kernel, which is made for many."""
-    q, k, v, shape = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), q.shape
-    logits = torch.baddbmm(q.new_empty(1, 1, 1), q, k.transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5)
+    """The same for one query on a CPU, where all there is to do is to read the cache: NumPy's products of a row and a
+    matrix come nearest to the memory's speed, then torch's, then the fused kernel, which is made for many queries."""
+    logits = torch.from_numpy(np.matmul((q * q.shape[-1] ** -0.5).numpy(), k.numpy().swapaxes(-1, -2)))
     if bias is not None:
-        logits = (logits.view(*shape[:2], 1, -1) + bias).flatten(0, 1)
-    return torch.bmm(logits.softmax(-1), v).view(shape)
+        logits += bias
+    return torch.from_numpy(np.matmul(logits.softmax(-1).numpy(), v.numpy()))
 
 
 def _start(module: nn.Module) -> None:

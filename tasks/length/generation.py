@@ -5,7 +5,7 @@ Logits of a wrong shape, or that are not finite, raise `InvalidAnswer`, which sa
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.task import InvalidAnswer
+from harness.tasks.length.modules import Headed, Incremental
 from harness.tasks.length.problems.base import END, PAD, SEP, START, Bools, Ints, Strings
 
 AT_ONCE = 1 << 16
@@ -22,10 +23,9 @@ AT_ONCE = 1 << 16
 @torch.inference_mode()
 def greedy(module: nn.Module, x: NDArray[Any], most: int, device: str) -> Ints:
     """The likeliest token after the other until every row has ended: (rows, at most `most`) tokens, PAD after END.
-    Asks `module.extend` for the next one if there is such a method, else `module` about everything so far."""
+    An `Incremental` module is asked for the next one, any other about everything so far."""
     module.eval()
     tokens = _questions(x, device)
-    extend = getattr(module, "extend", None)
     logits: Tensor
     state = None
     rows, given = tokens.shape
@@ -34,12 +34,12 @@ def greedy(module: nn.Module, x: NDArray[Any], most: int, device: str) -> Ints:
     ended = torch.zeros(rows, dtype=torch.bool, device=device)
     length = given
     while length < given + most:
-        if extend is None:
+        if not isinstance(module, Incremental):
             logits = module(every[:, :length])
             _check_shape(logits, (rows, length), tokens)
         else:
-            logits, state = extend(every[:, 0 if state is None else length - 1 : length], state)
-            _check_shape(logits, (rows, logits.shape[1] if logits.ndim > 1 else 1), tokens)
+            logits, state = module.extend(every[:, 0 if state is None else length - 1 : length], state)
+            _check_shape(logits, (rows, 0), tokens)
         value, token = logits[:, -1].max(dim=-1)
         _check_finite(value, length)
         every[:, length] = token.masked_fill_(ended, END)
@@ -101,9 +101,8 @@ def _shares(rows: int, width: int) -> list[slice]:
 def _logits(module: nn.Module, tokens: Tensor, last: int) -> Tensor:
     """Logits at the last places, (rows, last, vocabulary); the head is applied there alone if the module has one."""
     rows, width = tokens.shape
-    if hasattr(module, "hidden") and hasattr(module, "head"):
-        head = cast(nn.Module, module.head)
-        logits: Tensor = head(cast(Any, module).hidden(tokens)[:, -last:])
+    if isinstance(module, Headed):
+        logits: Tensor = module.head(module.hidden(tokens, last))
         _check_shape(logits, (rows, last), tokens)
         return logits
     logits = module(tokens)
@@ -112,15 +111,15 @@ def _logits(module: nn.Module, tokens: Tensor, last: int) -> Tensor:
 
 
 def _check_shape(logits: Tensor, wanted: tuple[int, int], tokens: Tensor) -> None:
-    """Raises InvalidAnswer unless the logits are (rows, n, vocabulary)."""
+    """Raises InvalidAnswer unless the logits are (rows, n, vocabulary); n is any number if 0 is wanted."""
     if not isinstance(logits, Tensor):
         raise InvalidAnswer(
             f"forward returned a {type(logits).__name__}, where a tensor of logits is needed: return "
-            f"the logits alone, ({wanted[0]}, {wanted[1]}, vocabulary)"
+            f"the logits alone, ({wanted[0]}, {wanted[1] or 'n'}, vocabulary)"
         )
-    if logits.ndim != 3 or tuple(logits.shape[:2]) != wanted:
+    if logits.ndim != 3 or logits.shape[0] != wanted[0] or logits.shape[1] != (wanted[1] or logits.shape[1]):
         raise InvalidAnswer(
-            f"logits of shape {tuple(logits.shape)}, where ({wanted[0]}, {wanted[1]}, vocabulary) is needed: "
+            f"logits of shape {tuple(logits.shape)}, where ({wanted[0]}, {wanted[1] or 'n'}, vocabulary) is needed: "
             "for every row, the logits of the next token at every place"
         )
 

@@ -81,9 +81,8 @@ class Network(SequenceModel):
     """A torch module that maps tokens, (rows, n) int64, to logits, (rows, n, vocabulary) float.
 
     Logits at place i are of token i + 1, and must not depend on tokens after i (`causal`). A string is
-    START x SEP y END; the loss is on y and END. Generation is greedy. If the module has a method
-    `extend(tokens, state) -> (logits, state)`, `state` None at first, each token is computed once; otherwise `forward`
-    is called on all so far for every token.
+    START x SEP y END; the loss is on y and END. Generation is greedy, and calls `forward` on all so far for every
+    token, unless the module is `harness.tasks.length.modules.Incremental`.
 
     With `causal = False`, y is answered at once: the module sees START x SEP and a blank for every token of the answer
     (and so is told how many there are), and logits at the blanks are of the answer.
@@ -128,9 +127,14 @@ class Network(SequenceModel):
         said: dict[str, Scalar] = {"parameters": log.parameters, "steps": log.steps, "steps in all": log.steps_in_all,
                                    "tokens": log.tokens, "learning rate": log.rate, "training cpu s": log.cpu_s,
                                    "validation loss": log.validation}  # fmt: skip
+        if log.match is not None:
+            said["validation exact match at L"] = log.match
         finite = {name: loss if math.isfinite(loss) else "diverged" for name, loss in trials.items()}
-        stopped: dict[str, Scalar] = {"stopped early": True} if log.stopped else {}
-        return {**super().describe(), **said, **finite, **stopped}
+        if log.resumed:
+            said["taken up at step"] = log.resumed
+        if log.stopped:
+            said["stopped early"] = True
+        return {**super().describe(), **said, **finite}
 
     def restore(self, weights: Weights, setting: Setting) -> None:
         import torch

@@ -82,13 +82,6 @@ SPLITS = (
 )  # fmt: skip
 """Where two match one problem, the one of the nearer form stands first."""
 
-WITHOUT_CURVE = ("sort", "sort-unique", "addition", "parity", "modular-sum", "polynomial", "lego")
-"""Our problems that the paper has too, or one much like them, but of which no curve was recomputed. The other problems
-of ours are not in the paper."""
-
-MEAN_RECIPROCAL_RANK = {"nope": 0.69, "t5-relative": 0.55, "alibi": 0.50, "rope": 0.33, "sinusoidal": 0.22}
-"""Over all tasks and lengths of the paper: its headline."""
-
 
 @dataclass(frozen=True)
 class Anchor:
@@ -122,6 +115,11 @@ ANCHORS = (
            "Geaming2002/Ruler @ d29358a", "repository"),
 )  # fmt: skip
 """Of other set-ups each: none of them is a target for the small scales."""
+
+
+def anchors_of(problem: str) -> list[str]:
+    """What else is published about a problem, a sentence each."""
+    return [f"{a.problem}, {a.method}: {a.says} ({a.source}; another set-up)" for a in ANCHORS if a.problem == problem]
 
 
 def splits_of(problem: str) -> list[Split]:
@@ -194,6 +192,17 @@ def agreement(problem: str, ours: Mapping[str, float], split: str = "") -> Agree
         problem, chosen, theirs, own, spearman(a, b), kendall(a, b), permutation_p(a, b),
         tuple(pairs[1]), tuple(pairs[-1]), tuple(pairs[0]),
     )  # fmt: skip
+
+
+def curve_of(problem: str, row: str) -> str:
+    """The published curve of a scheme on a problem, in words; empty where there is none."""
+    split = next((s for s in splits_of(problem) if row in s.exact_match), None)
+    if split is None:
+        return ""
+    values = split.exact_match[row]
+    shown = ", ".join(f"{n}: {value:g}" for n, value in zip(split.lengths, values, strict=False))
+    shown = shown or f"seeds {', '.join(f'{value:g}' for value in values)}"
+    return f"published ({PAPER}, {split.name}, trained to {split.trained}) {shown}"
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:

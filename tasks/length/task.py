@@ -8,6 +8,7 @@ token by token, in a process that gets the weights and the questions.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
@@ -69,7 +70,7 @@ class Length(Task[SequenceModel]):
         Case("mode-l20", {"problem": "mode", "longest": 20, "furthest": 200, "symbols": 5, "rows": 512,
              "steps": 500, "batch": 32, "width": 64, "layers": 2, "heads": 4, "rates": "2e-3 6e-3"},
              light="standard", heavy="full"),
-        Case("repeat-token-l10", {"problem": "repeat-token", "longest": 10, "furthest": 100, "symbols": 10, "rows": 512,
+        Case("repeat-token-l10", {"problem": "repeat-token", "longest": 10, "furthest": 100, "symbols": 64, "rows": 512,
              "steps": 800, "batch": 32, "width": 64, "layers": 2, "heads": 4, "rates": "2e-3 6e-3"},
              light="standard", heavy="full"),
         Case("copy-l10", {"problem": "copy", "longest": 10, "furthest": 100, "symbols": 10, "rows": 512,
@@ -160,6 +161,7 @@ class Length(Task[SequenceModel]):
     }
     preload: ClassVar[tuple[str, ...]] = ("numpy", "torch", "torch._dynamo")  # the last: torch.optim needs it
     swept: ClassVar[tuple[str, ...]] = ("lengths",)
+    optional: ClassVar = {"lengths": "", "seconds": 0.0}
     parallel: ClassVar[bool] = True
 
     def check(self, case: Case) -> None:
@@ -171,7 +173,7 @@ class Length(Task[SequenceModel]):
 
     def draw(self, case: Case, seed: int) -> Draw:
         """The key of the training strings; test strings of every length, under another key. Both are digests of the
-        seed, so that neither tells the other."""
+        seed: of a small public one either can be looked up, of a secret one (`--seeds fresh`) not."""
         self.check(case)
         problem, setting = _problem(case.params), _setting(case)
         made = {"problem": case.params["problem"], "options": _options(case.params), "setting": asdict(setting)}
@@ -180,7 +182,7 @@ class Length(Task[SequenceModel]):
         rows = int(case.params["rows"] or 0)
         strings = {n: problem.sample(_key(self.version, seed, "test"), n, 0, rows) for n in analysis.lengths_of(case)}
         asked: dict[str, Any] = {f"x-{n}": of.x for n, of in strings.items()}
-        shown = {**made, "lengths": list(strings), "most": [of.y.shape[1] for of in strings.values()], **asked}
+        shown = {**made, "lengths": list(strings), "most": [problem.most(n) for n in strings], **asked}
         digest = hashlib.sha256()
         for of in strings.values():
             digest.update(np.ascontiguousarray(of.x).tobytes() + of.y.tobytes())
@@ -198,7 +200,9 @@ class Length(Task[SequenceModel]):
         said = {"hint": method.hint, "scratchpad": method.scratchpad} if isinstance(method, Network) else {}
         examples = Examples(problem, str(question["key"]), setting.longest, setting.batch, **said)
         with meter.phase("train", items=setting.steps * setting.batch, alone=False):
-            weights = method.fit(problem, examples, setting)
+            weights: object = method.fit(problem, examples, setting)
+        if not isinstance(weights, Mapping) or not all(isinstance(array, np.ndarray) for array in weights.values()):
+            raise InvalidAnswer(f"fit returned {type(weights).__name__}; it must return NumPy arrays by name")
         method.digest = weights_digest(weights)
         step = method.timed_step(problem, examples, setting)
         if step is not None:
@@ -224,8 +228,9 @@ class Length(Task[SequenceModel]):
         return answers
 
     def score(self, case: Case, draw: Draw, answer: Answer) -> Scored:
-        """Exact match at each length, END included; `in_distribution` that at the trained length; and, without lengths
-        of its own, the mean over (L, 2L]. Raises InvalidAnswer for answers that are no rows of whole numbers."""
+        """Exact match at each length, END included, over the distinct questions; `in_distribution` that at the trained
+        length; and, without lengths of its own, the mean over (L, 2L]. Raises InvalidAnswer for answers that are no
+        rows of whole numbers."""
         problem, asked = draw.truth["problem"], draw.truth["x"]
         longest = analysis.longest_of(case)
         values: dict[str, float] = {}
@@ -233,15 +238,17 @@ class Length(Task[SequenceModel]):
         curves: dict[str, dict[int, float]] = {name: {} for name in problem.judged}
         for length, x in asked.items():
             judged = problem.judge(x, _tokens(answer, length, len(x)))
-            for name, right in judged.items():
+            distinct = np.sort(np.unique(x, axis=0, return_index=True)[1])  # of some problems there are few
+            for name, of_all in judged.items():
+                right = of_all[distinct]
                 values[f"{name}[{length}]"] = curves[name][length] = float(right.mean())
                 items[f"{name}[{length}]"] = right.astype(np.float64)
         if longest in asked:
             values["in_distribution"] = curves["exact_match"][longest]
             items["in_distribution"] = items[f"exact_match[{longest}]"]
-            beyond = [n for n in asked if longest < n <= 2 * longest]
+            beyond = [n for n in asked if longest < n and (case.params.get("grid") or n <= 2 * longest)]
             for name, curve in curves.items() if beyond else ():
-                values[name] = analysis.mean_beyond(curve, longest)
+                values[name] = analysis.mean_beyond(curve, case)
                 items[name] = np.concatenate([items[f"{name}[{n}]"] for n in beyond])
         return Scored(values, items)
 
@@ -264,6 +271,10 @@ class Length(Task[SequenceModel]):
     def charts(self, outcomes: Sequence[Outcome]) -> Iterable[Chart]:
         """Exact match over length."""
         return analysis.charts(outcomes)
+
+    def advice(self, outcomes: Sequence[Outcome]) -> Iterable[str]:
+        """How the order of position schemes agrees with the published one."""
+        return analysis.agreements(outcomes)
 
 
 def _made(method: SequenceModel, question: Question) -> tuple[Problem, Setting]:
@@ -294,16 +305,18 @@ def _setting(case: Case) -> Setting:
                          "twice the trained length")  # fmt: skip
     if whole["width"] % whole["heads"]:
         raise UsageError(f"case {case.name}: a width of {whole['width']} is no multiple of {whole['heads']} heads")
-    for length in analysis.lengths_of(case):
-        if length < 1:
-            raise UsageError(
-                f"case {case.name}: a test length of {length}; lengths are 1 or more: --set lengths='10 20'"
-            )
+    try:
+        shortest = min(analysis.lengths_of(case))
+    except ValueError:
+        raise UsageError(f"case {case.name}: lengths are {params['lengths']!r}; give whole numbers: --set "
+                         "lengths='10 20'") from None  # fmt: skip
+    if shortest < 1:
+        raise UsageError(f"case {case.name}: a test length of {shortest}; lengths are 1 or more: --set lengths='10 20'")
     try:
         rates = tuple(float(rate) for rate in str(params["rates"]).split())
     except ValueError:
         rates = ()
-    if not rates or min(rates) <= 0:
+    if not rates or min(rates) <= 0 or not all(map(math.isfinite, rates)):
         raise UsageError(
             f"case {case.name}: rates are {params['rates']!r}; give learning rates: --set rates='1e-3 2e-3'"
         )
@@ -317,12 +330,13 @@ def _key(version: int, seed: int, part: str) -> str:
 
 def _seen(examples: Examples, setting: Setting, asked: NDArray[Any]) -> float:
     """Share of these test questions that training draws as well: of short ones there are few."""
-    rows = {row.tobytes() for row in asked}
+    wanted = [_trimmed(row[None]).tobytes() for row in asked]
+    rows = set(wanted)
     found: set[bytes] = set()
     for step in range(setting.steps):
         if examples.length(step) == setting.longest:
             found.update(row.tobytes() for row in examples.batch(step).x if row.tobytes() in rows)
-    return sum(row.tobytes() in found for row in asked) / len(asked)
+    return sum(row in found for row in wanted) / len(wanted)
 
 
 def _answer(method: SequenceModel, x: NDArray[Any], most: int, rows: int, ragged: bool) -> NDArray[np.int64]:

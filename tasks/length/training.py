@@ -11,6 +11,8 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,10 +32,9 @@ BETAS, DECAY, CLIP, WARM_UP, LAST = (0.9, 0.98), 0.01, 1.0, 100, 0.05
 TRIAL = 0.06
 """Share of the steps after which the learning rate is chosen."""
 VALIDATION_ROWS = 128
-CHECKPOINT_S = 20.0
+CHECKPOINT_S, SAVING = 5.0, 20
+"""A checkpoint is written after so many seconds, but not before SAVING times what the last one took."""
 _BLOCK = 1024
-RAGGED_ROWS = 8
-"""Strings drawn for each that is needed, where questions of one length differ in width."""
 
 
 class Examples:
@@ -67,16 +68,24 @@ class Examples:
         return [self._strings(self.problem, f"{self._key} validation", length, 0, rows) for length in lengths]
 
     def _strings(self, problem: Problem, key: str, length: int, start: int, rows: int) -> Strings:
+        strings = problem.sample(key, length, start, rows)
         if problem.ragged:
-            many = problem.sample(key, length, start * RAGGED_ROWS, rows * RAGGED_ROWS)
-            widths = (many.x != PAD).sum(axis=1)
-            kept = np.flatnonzero(widths == widths[0])[:rows]
-            strings = Strings(many.x[kept, : widths[0]], many.y[kept])
-        else:
-            strings = problem.sample(key, length, start, rows)
+            strings = _of_one_width(problem, f"{key} {start}", length, strings, rows)
         if self._scratchpad and problem is self.problem:
             strings = problem.written_out(strings, self._scratchpad)
         return strings
+
+
+def _of_one_width(problem: Problem, key: str, length: int, first: Strings, rows: int) -> Strings:
+    """As many strings whose questions are as wide as that of `first`'s first one, so that widths come as often as they
+    are; drawn on until there are enough."""
+    width, found, drawn = int((first.x[0] != PAD).sum()), [first], 0
+    while sum(int(((s.x != PAD).sum(axis=1) == width).sum()) for s in found) < rows:
+        found.append(problem.sample(f"{key} more", length, drawn, rows))
+        drawn += rows
+    x, y = np.concatenate([s.x for s in found]), np.concatenate([s.y for s in found])
+    kept = np.flatnonzero((x != PAD).sum(axis=1) == width)[:rows]
+    return Strings(x[kept, :width], y[kept])
 
 
 @dataclass
@@ -94,7 +103,11 @@ class Log:
     parameters: int = 0
     validation: float = 0.0
     """Loss on strings of trained lengths that were not trained on."""
+    match: float | None = None
+    """Exact match on those of the longest length, by teacher forcing; None for what does not write token by token."""
     cpu_s: float = 0.0
+    resumed: int = 0
+    """Step at which another process had left off, whose time `train` does not hold."""
     stopped: bool = False
     """Whether the time ended before the steps did."""
 
@@ -140,7 +153,7 @@ class _Training:
         while first and self.trial < len(self.rates):
             current = current or self._start(self.rates[self.trial])
             try:
-                self._advance(current, first)
+                self._advance(current, first, TRIAL * self.setting.seconds * (self.trial + 1))
                 loss = validation_loss(self.network, current.module, self.examples)
             except Diverged:
                 loss = math.inf
@@ -158,11 +171,12 @@ class _Training:
             if self.best is not None:
                 _restore(current, self.best[1])
             self.best = None
-        self._advance(current, self.setting.steps)
         log = self.log
+        log.stopped = self._advance(current, self.setting.steps, self.setting.seconds)
         log.rate, log.steps = current.rate, current.step
         log.parameters = sum(p.numel() for p in current.module.parameters())
         log.validation = validation_loss(self.network, current.module, self.examples)
+        log.match = self._match(current.module)
         log.cpu_s = self._cpu_s()
         if self.checkpoint:
             self.checkpoint.unlink(missing_ok=True)
@@ -175,20 +189,37 @@ class _Training:
         module = self.network.build(self.setting).to(self.network.context.device).train()
         return _Run(module, _optimiser(module, rate), rate)
 
-    def _advance(self, run: _Run, until: int) -> None:
-        log, saved = self.log, time.monotonic()
-        while run.step < until and not log.stopped:
+    def _advance(self, run: _Run, until: int, seconds: float) -> bool:
+        """Train up to a step, or until so much CPU time in all is spent (0: no matter how much): then True."""
+        log, rest = self.log, CHECKPOINT_S
+        saved = time.monotonic()
+        while run.step < until:
+            if seconds and self._cpu_s() > seconds:
+                return True
             strings = self.examples.batch(run.step)
             step(self.network, run.module, run.optimiser, strings, _scheduled(run.rate, run.step, self.setting.steps),
                  run.step)  # fmt: skip
             run.step += 1
             log.steps_in_all += 1
             log.tokens += strings.y.size + strings.x.size
-            if self.setting.seconds and self._cpu_s() > self.setting.seconds:
-                log.stopped = True
-            if self.checkpoint and time.monotonic() - saved >= CHECKPOINT_S:
+            if self.checkpoint and time.monotonic() - saved >= rest:
+                begun = time.monotonic()
                 self._save(run)
                 saved = time.monotonic()
+                rest = max(CHECKPOINT_S, SAVING * (saved - begun))
+        return False
+
+    def _match(self, module: nn.Module) -> float | None:
+        """The answers are training's to know here, so that one pass over them does: it is what greedy generation comes
+        to, several times cheaper. What is scored is always generated."""
+        from harness.tasks.length import generation
+        from harness.tasks.length.interface import Network
+
+        own = type(self.network)
+        if not self.network.causal or own.loss is not Network.loss or own.predict is not Network.predict:
+            return None
+        longest = self.examples.validation(VALIDATION_ROWS)[-1]
+        return float(generation.teacher_forced(module, longest, self.network.context.device).mean())
 
     def _cpu_s(self) -> float:
         return self.spent_s + time.process_time() - self.started_s
@@ -197,12 +228,13 @@ class _Training:
         import torch
 
         assert self.checkpoint is not None
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         log = self.log
-        kept = {"run": _state(run), "trial": self.trial, "best": self.best, "trials": dict(log.trials),
+        kept = {"run": _live(run), "trial": self.trial, "best": self.best, "trials": dict(log.trials),
                 "steps_in_all": log.steps_in_all, "tokens": log.tokens, "spent_s": self._cpu_s()}  # fmt: skip
-        torch.save(kept, part := self.checkpoint.with_suffix(f".{os.getpid()}"))
-        part.replace(self.checkpoint)
+        with suppress(OSError, RuntimeError):  # a full disk, or a folder that another run has just cleared
+            self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(kept, part := self.checkpoint.with_suffix(f".{os.getpid()}"))
+            part.replace(self.checkpoint)
 
     def _resume(self) -> _Run | None:
         """Where an earlier process was stopped; None to begin. What cannot be read is begun anew."""
@@ -215,7 +247,9 @@ class _Training:
             run = self._start(kept["run"]["rate"])
             _restore(run, kept["run"])
             self.trial, self.best, self.spent_s = kept["trial"], kept["best"], kept["spent_s"]
-            self.log = Log(trials=kept["trials"], steps_in_all=kept["steps_in_all"], tokens=kept["tokens"])
+            self.log = Log(
+                trials=kept["trials"], steps_in_all=kept["steps_in_all"], tokens=kept["tokens"], resumed=run.step
+            )
         except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError):
             self.trial, self.best, self.spent_s, self.log = 0, None, 0.0, Log()
             return None
@@ -225,12 +259,11 @@ class _Training:
 def step(
     network: Network, module: nn.Module, optimiser: torch.optim.Optimizer, strings: Strings, rate: float, number: int
 ) -> None:
-    """One step of training. Raises Diverged if the loss is no number. Whatever the module draws, it draws from a
-    generator made of the step's number, so that a training that is taken up again draws the same."""
+    """One step of training. Raises Diverged if the loss is no number. Whatever the module draws (dropout, positions),
+    it draws from torch's generator as the step's number seeds it: a training taken up again draws the same."""
     import torch
 
-    if hasattr(module, "generator"):
-        module.generator = torch.Generator().manual_seed((network.context.seed + number * 1_000_003) % (1 << 63))
+    torch.manual_seed((network.context.seed + (number + 1) * 1_000_003) % (1 << 63))
     for group in optimiser.param_groups:
         group["lr"] = rate
     with torch.enable_grad(), _precision(network.context.device):
@@ -262,12 +295,13 @@ def answer_loss(module: nn.Module, strings: Strings, causal: bool, device: str) 
     import torch.nn.functional as f
 
     from harness.task import InvalidAnswer
+    from harness.tasks.length.modules import Headed
 
     tokens, wanted = fed(strings, causal)
     shown, targets = torch.from_numpy(tokens).to(device), torch.from_numpy(wanted).to(device)
     width = wanted.shape[1]
-    if hasattr(module, "hidden") and hasattr(module, "head"):
-        logits = module.head(module.hidden(shown)[:, -width:])
+    if isinstance(module, Headed):
+        logits = module.head(module.hidden(shown, width))
     else:
         logits = module(shown)
         if not isinstance(logits, torch.Tensor) or logits.ndim != 3 or logits.shape[:2] != shown.shape:
@@ -333,10 +367,12 @@ def _precision(device: str) -> Any:
 
 
 def _state(run: _Run) -> Mapping[str, Any]:
-    from copy import deepcopy
+    return deepcopy(_live(run))
 
-    return deepcopy({"module": run.module.state_dict(), "optimiser": run.optimiser.state_dict(),
-                     "rate": run.rate, "step": run.step})  # fmt: skip
+
+def _live(run: _Run) -> Mapping[str, Any]:
+    return {"module": run.module.state_dict(), "optimiser": run.optimiser.state_dict(),
+            "rate": run.rate, "step": run.step}  # fmt: skip
 
 
 def _restore(run: _Run, state: Mapping[str, Any]) -> None:

@@ -19,8 +19,6 @@ from typing import Any
 
 import numpy as np
 
-DEVICE = "cpu"
-
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float, float]:
     """What it returns, wall seconds, CPU seconds."""
@@ -48,7 +46,7 @@ def against(name: str, ours: Callable[[], Any], theirs: Callable[[], Any], round
     )
 
 
-def gpt2(decoder: Any, places: int) -> Any:
+def gpt2(decoder: Any, places: int, device: str) -> Any:
     """Hugging Face's GPT-2 with the weights of our decoder."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -59,7 +57,7 @@ def gpt2(decoder: Any, places: int) -> Any:
         activation_function="gelu", tie_word_embeddings=False, bos_token_id=1, eos_token_id=0, pad_token_id=0,
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
     )  # fmt: skip
-    model = GPT2LMHeadModel(config).to(DEVICE).eval()
+    model = GPT2LMHeadModel(config).to(device).eval()
     pairs = [(model.transformer.wte, decoder.embedding), (model.transformer.ln_f, decoder.norm)]
     linear = []
     for theirs, ours in zip(model.transformer.h, decoder.blocks, strict=True):
@@ -93,15 +91,15 @@ def generation(asked: argparse.Namespace) -> None:
         layers=asked.layers, heads=4,
     )  # fmt: skip
     scheme = Learned()
-    decoder = Decoder(setting, scheme).to(DEVICE).eval()
+    decoder = Decoder(setting, scheme).to(asked.device).eval()
     with torch.no_grad():
         for parameter in decoder.parameters():  # every bias and gain counts
             parameter.add_(0.1 * torch.randn_like(parameter))
         decoder.head.weight[END] = 0
-    model = gpt2(decoder, scheme.places)
+    model = gpt2(decoder, scheme.places, asked.device)
     x = np.random.default_rng(asked.seed).integers(FIRST, asked.vocabulary, (asked.rows, asked.prompt))
     edge = np.ones((asked.rows, 1), np.int64)
-    prompt = torch.from_numpy(np.concatenate([START * edge, x, SEP * edge], axis=1)).to(DEVICE)
+    prompt = torch.from_numpy(np.concatenate([START * edge, x, SEP * edge], axis=1)).to(asked.device)
 
     def theirs() -> Any:
         made = model.generate(
@@ -110,14 +108,15 @@ def generation(asked: argparse.Namespace) -> None:
         return made[:, prompt.shape[1] :].cpu().numpy()
 
     def ours() -> Any:
-        return greedy(decoder, x, asked.tokens, DEVICE)
+        return greedy(decoder, x, asked.tokens, asked.device)
 
     name = f"{asked.rows} rows of {asked.tokens} tokens, {asked.layers} layers of width {asked.width}, "
     against(f"{name}{torch.get_num_threads()} threads, decoder against GPT-2", ours, theirs, asked.rounds)
 
 
 def forcing(asked: argparse.Namespace) -> None:
-    """Teacher forcing against greedy generation: the standard model, answers of its own, every second one spoilt."""
+    """Teacher forcing against greedy generation with and without the cache: the standard model, answers of its own,
+    every second one spoilt."""
     import torch
 
     from harness.baselines.length.nope import NoPE
@@ -127,17 +126,20 @@ def forcing(asked: argparse.Namespace) -> None:
     from harness.tasks.length.problems.base import FIRST, Strings, same
 
     torch.manual_seed(asked.seed)
-    decoder = Decoder(Setting(longest=10, vocabulary=68, steps=0, batch=32), NoPE()).to(DEVICE).eval()
-    for n in (10, 20, 50, 100):
+    decoder = Decoder(Setting(longest=10, vocabulary=68, steps=0, batch=32), NoPE()).to(asked.device).eval()
+    uncached = torch.nn.Module()
+    uncached.forward = decoder.forward
+    for n in (10, 20, 50):
         x = np.random.default_rng(n).integers(FIRST, 67, (512, n))
-        y = greedy(decoder, x, n + 1, DEVICE)
+        y = greedy(decoder, x, n + 1, asked.device)
         y[::2, n // 2] = FIRST
-        against(
-            f"512 rows of {n} + {n + 1} tokens, teacher forcing against generation",
-            lambda x=x, y=y: teacher_forced(decoder, Strings(x, y), DEVICE),  # type: ignore[misc]
-            lambda x=x, y=y, n=n: same(y, greedy(decoder, x, n + 1, DEVICE)),  # type: ignore[misc]
-            asked.rounds,
-        )
+        for model, cache in ((decoder, "with"), (uncached, "without")):
+            against(
+                f"512 rows of {n} + {n + 1} tokens, teacher forcing against generation {cache} cache",
+                lambda x=x, y=y: teacher_forced(decoder, Strings(x, y), asked.device),  # type: ignore[misc]
+                lambda x=x, y=y, n=n, model=model: same(y, greedy(model, x, n + 1, asked.device)),  # type: ignore[misc]
+                asked.rounds,
+            )
 
 
 def main() -> None:
@@ -152,6 +154,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument("--only", choices=("generation", "forcing"), help="one of the two parts")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     asked = parser.parse_args()
 
     import torch

@@ -102,9 +102,9 @@ def test_later_tokens_change_no_earlier_logits(scheme: type[PositionScheme], tra
     changed = every.clone()
     changed[:, 12:] = (changed[:, 12:] + 1) % SETTING.vocabulary
     with torch.no_grad():
-        module.generator = torch.Generator().manual_seed(5)
+        torch.manual_seed(5)
         before = module(every)
-        module.generator = torch.Generator().manual_seed(5)
+        torch.manual_seed(5)
         after = module(changed)
     assert torch.equal(before[:, :12], after[:, :12])
     assert not torch.equal(before[:, 12:], after[:, 12:])
@@ -228,10 +228,10 @@ def test_randomised_positions_are_drawn_in_training_and_plain_at_test() -> None:
     assert torch.equal(first, again) and not torch.equal(first, second)
     assert (first.diff() > 0).all() and first[0] >= 0 and first[-1] < scheme.largest
     module = decoder(scheme).train()
-    module.generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
     drawn = module(every)
     assert not torch.equal(drawn, module(every))
-    module.generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
     assert torch.equal(drawn, module(every))
 
 
@@ -259,7 +259,7 @@ def test_a_string_beyond_the_table_is_unsupported_and_said_so(kind: type[Any], l
     module = decoder(scheme)
     fits, beyond = (torch.full((2, n), FIRST) for n in (20, 21))
     assert torch.isfinite(module(fits)).all()
-    with pytest.raises(Unsupported, match=rf"of 21 .*20 p.*`{limit}`"):
+    with pytest.raises(Unsupported, match=rf" 21 .*20 p.*`{limit}`"):
         module(beyond)
     with pytest.raises(Unsupported):
         greedy(decoder(scheme), np.full((2, 21), FIRST), 5, "cpu")

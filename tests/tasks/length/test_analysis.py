@@ -82,19 +82,35 @@ def test_what_a_search_asks_for_shares_the_training_of_its_case():
     assert {k: v for k, v in case.params.items() if k != "lengths"} == dict(CASE.params)
 
 
-def test_a_length_that_is_not_answered_is_told_and_not_asked_for_again():
-    first = outcomes({n: 1.0 for n in analysis.near_lengths(10)})
-    [case] = analysis.next_cases([first])
-    refused = Outcome(case, 0, "unsupported", {}, {}, "nope", "nope")
-    assert not list(analysis.next_cases([first, refused]))
-    l90 = next(iter(analysis.breaking_points([first, refused])))
-    assert "no answer at 30" in l90.beside
+def test_a_length_that_is_not_answered_is_told_and_is_where_the_row_breaks():
+    done = [outcomes({n: 1.0 for n in analysis.near_lengths(10)})]
+    for _ in range(9):
+        for case in analysis.next_cases(done):
+            [n] = analysis.lengths_of(case)
+            done.append(
+                outcomes({n: 1.0}, case=case) if n < 23 else Outcome(case, 0, "unsupported", {}, {}, "nope", "nope")
+            )
+    assert not list(analysis.next_cases(done))
+    l90 = next(iter(analysis.breaking_points(done)))
+    assert l90.text == "2.2 x 10" and "no answer at 24, 30" in l90.beside
+
+
+def test_one_seed_without_an_answer_does_not_end_the_search_of_the_others():
+    near = {n: 1.0 for n in analysis.near_lengths(10)}
+    [case] = analysis.next_cases([outcomes(near, 0), outcomes(near, 1)])
+    done = [outcomes(near, 0), outcomes(near, 1), outcomes({30: 1.0}, 0, case),
+            Outcome(case, 1, "timeout", {}, {}, "nope", "nope")]  # fmt: skip
+    assert [analysis.lengths_of(c) for c in analysis.next_cases(done)] == [[24], [50]]
 
 
 def test_the_mean_beyond_the_trained_length_weighs_lengths_and_not_how_many_were_tried():
-    assert analysis.mean_beyond({10: 1.0, 20: 0.0}, 10) == pytest.approx(0.5)
-    assert analysis.mean_beyond({10: 1.0, 11: 0.9, 12: 0.8, 15: 0.5, 20: 0.0}, 10) == pytest.approx(0.5)
-    assert analysis.mean_beyond({5: 1.0, 10: 1.0, 20: 1.0, 30: 0.0}, 10) == pytest.approx(1.0)
+    assert analysis.mean_beyond({11: 0.9, 20: 0.0}, CASE) == pytest.approx(0.45)
+    assert analysis.mean_beyond({11: 0.9, 12: 0.8, 15: 0.5, 20: 0.0}, CASE) == pytest.approx(0.45)
+    assert analysis.mean_beyond({5: 1.0, 10: 1.0, 11: 1.0, 20: 1.0, 30: 0.0}, CASE) == pytest.approx(1.0)
+
+
+def test_a_row_that_is_right_at_the_trained_length_alone_has_nothing_beyond_it():
+    assert analysis.mean_beyond({5: 1.0, 10: 1.0, **dict.fromkeys((11, 12, 15, 20), 0.0)}, CASE) == 0.0
 
 
 def test_the_time_of_an_answer_that_grows_with_the_square_has_exponent_two():

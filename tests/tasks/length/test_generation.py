@@ -10,6 +10,7 @@ import pytest
 
 from harness.task import InvalidAnswer
 from harness.tasks.length.interface import Setting
+from harness.tasks.length.modules import Incremental
 from harness.tasks.length.problems.base import END, FIRST, PAD, SEP, START, Strings, same
 
 torch = pytest.importorskip("torch")
@@ -68,7 +69,7 @@ def test_an_answer_is_cut_where_it_may_not_go_on() -> None:
 def test_with_extend_each_token_is_shown_once() -> None:
     shown = []
 
-    class Extending(Plain):
+    class Extending(Plain, Incremental):
         def extend(self, tokens: Any, state: Any) -> Any:
             shown.append(tokens.tolist())
             every = tokens if state is None else torch.cat([state, tokens], dim=1)
@@ -77,6 +78,11 @@ def test_with_extend_each_token_is_shown_once() -> None:
     answers = greedy(Extending(countdown), np.array([[5]]), 9, "cpu")
     assert answers.tolist() == [[5, 4, 3, END]]
     assert shown == [[[START, 5, SEP]], [[5]], [[4]], [[3]]]
+
+
+def test_a_method_called_extend_means_something_else_in_an_ordinary_module() -> None:
+    module = torch.nn.Sequential(torch.nn.Embedding(VOCABULARY, 8), torch.nn.Linear(8, VOCABULARY))
+    assert greedy(module, np.array([[5]]), 3, "cpu").shape[0] == 1
 
 
 def test_teacher_forced_exact_match_is_that_of_generation_on_10000_rows() -> None:

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from harness.tasks.length import problems
 from harness.tasks.length.published import (
     ANCHORS,
-    MEAN_RECIPROCAL_RANK,
     SCHEMES,
     SPLITS,
-    WITHOUT_CURVE,
     agreement,
+    curve_of,
     kendall,
     permutation_p,
     spearman,
@@ -31,7 +30,6 @@ def test_every_split_has_a_value_of_each_scheme_at_each_length() -> None:
         for values in split.exact_match.values():
             assert len(values) == (len(split.lengths) or 3) and all(0 <= v <= 1 for v in values), split.name
             assert all(length > (split.trained or 0) for length in split.lengths)
-    assert tuple(MEAN_RECIPROCAL_RANK) == SCHEMES
 
 
 def test_the_means_are_those_of_the_facts() -> None:
@@ -50,7 +48,7 @@ def test_a_problem_is_matched_by_the_split_that_asks_the_same() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("problem", [*WITHOUT_CURVE, "mode", "even-pairs", ""])
+@pytest.mark.parametrize("problem", ["sort", "parity", "lego", "mode", "even-pairs", ""])
 def test_a_problem_without_a_curve_is_compared_with_nothing(problem: str) -> None:
     assert agreement(problem, dict.fromkeys(SCHEMES, 0.5)) is None
 
@@ -127,8 +125,14 @@ def test_the_exact_p_of_five_in_full_agreement_is_two_orders_of_120() -> None:
 
 
 def test_all_problems_that_are_named_are_ours() -> None:
-    named = {*WITHOUT_CURVE, *(s.problem for s in SPLITS if s.problem), *(a.problem for a in ANCHORS)}
+    named = {*(s.problem for s in SPLITS if s.problem), *(a.problem for a in ANCHORS)}
     assert named <= set(problems.PROBLEMS), named - set(problems.PROBLEMS)
+
+
+def test_a_curve_is_told_by_length_and_where_only_seeds_are_known_by_those() -> None:
+    assert "22: 0.74, 26: 0.69, 30: 0.17, 35: 0" in curve_of("copy", "nope")
+    assert "seeds 0.77, 0.83, 0.79" in curve_of("scan", "nope")
+    assert curve_of("copy", "lstm") == curve_of("parity", "nope") == ""
 
 
 def test_every_anchor_says_where_it_was_read() -> None:

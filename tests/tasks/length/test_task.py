@@ -125,6 +125,9 @@ def test_a_model_that_cannot_be_trained_fails_with_what_to_change(ran, row, says
         (["--set", "rates=fast"], "give learning rates"),
         (["--set", "heads=7"], "no multiple of 7 heads"),
         (["--set", "step=5"], "steps"),
+        (["--set", "lengths=0 20"], "a test length of 0; lengths are 1 or more"),
+        (["--set", "lengths=far"], "give whole numbers"),
+        (["--set", "rates=nan"], "give learning rates"),
         (["--set", "steps=many"], "'many' is no int"),
         (["--set", "steps"], "NAME=VALUE"),
     ],
@@ -180,6 +183,33 @@ def test_the_solver_scores_one_and_an_answer_without_its_end_nothing():
         task.score(case, draw, {**best, "y-4": best["y-4"].astype(float)})
     with pytest.raises(InvalidAnswer, match="y-4"):
         task.score(case, draw, {**best, "y-4": best["y-4"][:3]})
+
+
+def test_an_answer_that_goes_beyond_its_target_has_room_and_is_judged_flexibly():
+    task = Length()
+    [case] = [c for c in task.cases if c.name == "target-length-l30"]
+    draw = task.draw(case, 0)
+    assert draw.sealed["most"][draw.sealed["lengths"].index(30)] > 36
+    answers = {f"y-{n}": np.full((len(x), n + 2), 5) for n, x in draw.truth["x"].items()}
+    longer = {name: np.concatenate([y, np.zeros((len(y), 1), int)], axis=1) for name, y in answers.items()}
+    values = task.score(case, draw, longer).values
+    assert values["exact_match[30]"] == 0 and values["precise_match[30]"] == values["flexible_match[30]"] == 1
+
+
+def test_questions_that_come_twice_count_once():
+    from dataclasses import replace
+
+    task = Length()
+    [case] = [c for c in task.cases if c.name == "repeat-token-l10"]
+    draw = task.draw(replace(case, params={**case.params, "symbols": 4}), 0)
+    assert len(task.score(case, draw, task.oracle(case, draw)).items["exact_match[20]"]) == 4
+
+
+def test_what_of_scan_is_seen_in_training_is_told():
+    task = Length()
+    [case] = [c for c in task.cases if c.name == "scan-l22-published"]
+    about = task.draw(case, 0).about
+    assert about["of the test at L seen in training"] == 1.0
 
 
 def test_every_declared_case_can_be_drawn():

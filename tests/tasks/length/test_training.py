@@ -75,6 +75,7 @@ class UntilStep(Examples):
 def test_a_training_that_is_stopped_and_taken_up_again_ends_in_the_same_weights(tmp_path, monkeypatch, stops):
     whole, log = train(network(), examples(), SETTING)
     monkeypatch.setattr(training, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(training, "SAVING", 0.0)
     for left in stops:
         with pytest.raises(Stopped):
             train(network(checkpoint=tmp_path), UntilStep(left), SETTING)
@@ -82,6 +83,29 @@ def test_a_training_that_is_stopped_and_taken_up_again_ends_in_the_same_weights(
     assert digest(again) == digest(whole)
     assert (log_again.trials, log_again.tokens, log_again.steps_in_all) == (log.trials, log.tokens, log.steps_in_all)
     assert not list(tmp_path.iterdir()), "a checkpoint is left behind"
+
+
+class Dropped(Plain):
+    """A network that draws in training, and names things as others do."""
+
+    def build(self, setting):
+        module = Bag(setting.vocabulary, setting.width)
+        module.head = torch.nn.Sequential(torch.nn.Dropout(0.3), module.head)
+        module.hidden, module.generator = setting.width, torch.nn.Identity()
+        return module
+
+
+def test_dropout_draws_the_same_when_training_is_taken_up_again(tmp_path, monkeypatch):
+    whole, _ = train(network(Dropped), examples(), SETTING)
+    monkeypatch.setattr(training, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(training, "SAVING", 0.0)
+    made = network(Dropped, tmp_path)
+    with pytest.raises(Stopped):
+        train(made, UntilStep(20), SETTING)
+    made = network(Dropped, tmp_path)
+    again, made.log = train(made, examples(), SETTING)
+    assert digest(again) == digest(whole)
+    assert made.describe()["taken up at step"] > 5
 
 
 def test_a_checkpoint_that_cannot_be_read_is_begun_anew(tmp_path):
@@ -94,7 +118,7 @@ def test_a_checkpoint_that_cannot_be_read_is_begun_anew(tmp_path):
 def test_the_rate_with_the_lowest_loss_in_distribution_goes_on_and_all_trials_count():
     _, log = train(network(), examples(), SETTING)
     assert set(log.trials) == {1e-3, 4e-3} and log.rate == min(log.trials, key=log.trials.__getitem__)
-    assert log.steps == 40 and log.steps_in_all == 44
+    assert log.steps == 40 and log.steps_in_all == 43
     own = network(rates="5e-4")
     assert train(own, examples(), SETTING)[1].rate == 5e-4
 
