@@ -17,6 +17,7 @@ class LinearAttention(Network):
     """
 
     cost = "heavy"
+    scale = "full"
 
     def build(self, setting: Setting) -> nn.Module:
         from harness.baselines.length._linear import LinearDecoder

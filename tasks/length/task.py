@@ -39,7 +39,7 @@ from harness.tasks.length.problems import make
 from harness.tasks.length.problems.base import PAD, Problem
 from harness.tasks.length.training import Examples, weights_digest
 
-TIMED_STEPS = 48
+TIMED_STEPS = 32
 TIMED_ANSWERS = 64
 AT_ONCE = 1 << 15
 """Rows times width of the model that are answered at once, at most: caches of longer strings grow with them."""
@@ -81,10 +81,10 @@ class Length(Task[SequenceModel]):
              light="standard", heavy="standard"),
         Case("addition-binary-l8", {"problem": "addition", "longest": 8, "furthest": 40, "base": 2,
              "carries": "balanced",
-             "rows": 512, "steps": 3000, "batch": 32, "width": 64, "layers": 2, "heads": 4, "rates": "2e-3 6e-3"},
+             "rows": 512, "steps": 2500, "batch": 32, "width": 64, "layers": 2, "heads": 4, "rates": "2e-3 6e-3"},
              light="standard", heavy="full", only="addition"),
         Case("sort-floats-l10", {"problem": "sort-floats", "longest": 10, "furthest": 40, "rows": 512,
-             "steps": 2000, "batch": 32, "width": 64, "layers": 2, "heads": 4, "rates": "2e-3 6e-3"},
+             "steps": 1500, "batch": 32, "width": 64, "layers": 2, "heads": 4, "rates": "2e-3 6e-3"},
              light="standard", heavy="full", only="pointing"),
         # at full scale: the other problems, longer; then what was published
         Case("even-pairs-l20", {"problem": "even-pairs", "longest": 20, "furthest": 500, "rows": 512,
