@@ -75,6 +75,8 @@ class Options:
     data: str = ""
     data_options: Mapping[str, str] = field(default_factory=dict)
     """What else was said of the data: `queries`, `metric`."""
+    search: bool = True
+    """Whether tasks may ask for further cells, to bracket breaking points."""
     budget_s: float = 0.0
     """Wall time after which no further cell is started; 0: none."""
 
@@ -356,6 +358,8 @@ class Runner:
     def _refined(self) -> list[Cell]:
         """Further cells that searches for breaking points ask for, given all that is known of each row."""
         more: list[Cell] = []
+        if not self.options.search:
+            return more
         seen = {r.id: r for r in [*self.summary.earlier, *self.summary.records]}.values()
         for task in self._request.tasks:
             if not task.has_refine:

@@ -36,7 +36,9 @@ def execute(options: argparse.Namespace) -> int:
     reporter = progress.choose(options.json)
     said = {"queries": options.queries, "metric": str(old.case.params.get("metric", ""))} if options.data else {}
     data_options = {name: value for name, value in said.items() if value}
-    settings = Options(1, old.timeout_s, old.memory_limit_bytes, True, options.data, data_options)
+    settings = Options(
+        1, old.timeout_s, old.memory_limit_bytes, True, options.data, data_options, search=False
+    )  # fmt: skip
     pins = old.baseline.pinned.requirements if old.baseline.pinned else []
     name = options.baseline or plain_name(old.baseline.name, pins)
     runner, request = make_run(
@@ -55,7 +57,9 @@ def execute(options: argparse.Namespace) -> int:
     # the case as it was recorded, for those that a search asked for and the task does not declare
     if request.data_cases is None:
         request = replace(
-            request, data_cases={task.name: [Case(old.case.name, old.case.params, only="")]}, case_glob=""
+            request,
+            data_cases={task.name: [Case(old.case.name, old.case.params, within=old.case.within)]},
+            case_glob="",
         )
     with reporter:
         summary = runner.run(request)
