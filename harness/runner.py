@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -172,26 +173,33 @@ class Runner:
                 shutil.rmtree(scratch, ignore_errors=True)
         return self.summary
 
+    @cached_property
+    def _canary(self) -> CanaryClock:
+        return CanaryClock()
+
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     def _run_all(self, cells: list[Cell]) -> None:
         self._describe_machine()
         todo = deque(self._not_done(cells))
         self.reporter.planned(list(todo), len(cells) - len(todo))
-        if todo:
-            self._canary = CanaryClock()
         planned = {(c.key, c.repeat) for c in cells}
-        while todo or self._running:
+        while todo or self._running or self._search(todo, planned):
             self._step(todo)
             self._drop_artifacts(todo)
-            if not todo and not self._running:
-                more = [c for c in self._refined() if (c.key, c.repeat) not in planned]
-                planned.update((c.key, c.repeat) for c in more)
-                more = self._not_done(more)
-                self.reporter.more(more)
-                todo.extend(more)
         if self.summary.records:
             self.summary.canary_drift = self._canary.closing_drift()
+
+    def _search(self, todo: deque[Cell], planned: set[tuple[str, int]]) -> bool:
+        """Append what searches for breaking points ask for, round by round, until something of it is not done."""
+        while more := [c for c in self._refined() if (c.key, c.repeat) not in planned]:
+            planned.update((c.key, c.repeat) for c in more)
+            more = self._not_done(more)
+            if more:
+                self.reporter.more(more)
+                todo.extend(more)
+                return True
+        return False
 
     def _not_done(self, cells: Sequence[Cell]) -> list[Cell]:
         """Those without a final record on this machine; the records of the others are remembered."""

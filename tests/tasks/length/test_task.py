@@ -106,6 +106,19 @@ def test_a_trivial_rule_is_beaten(ran):
     assert of(ran, "trivial").exact_match.item() < 0.5 < of(ran, "mine").exact_match.item()
 
 
+def test_a_search_that_was_cut_off_goes_on_when_the_same_is_asked_again(tmp_path: Path):
+    from harness.api import make_run
+    from harness.runner import Options
+
+    (tmp_path / "counts.py").write_text(PREDICTS, "utf-8")
+    said = ("length", [str(tmp_path / "counts.py")], "", "smoke", None, "cpu", 1, tmp_path / "r")
+    found = []
+    for options in (Options(search=False), Options(), Options()):
+        runner, request = make_run(*said, options)
+        found.append([r.case.name for r in runner.run(request).records if r.kind == "cell"])
+    assert found == [["recall-one-l4"], ["recall-one-l4-at-12", "recall-one-l4-at-20"], []]
+
+
 @pytest.mark.parametrize(
     ("row", "says"), [("nan", "the loss is no number at step 0"), ("narrow", "as many as setting.vocabulary says")]
 )
