@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from harness.baselines.length.rope import RoPE
 from harness.task import Unsupported
+from harness.tasks.length.interface import Positions, PositionScheme
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 
-class Randomised(RoPE):
+class Randomised(PositionScheme):
     """Rotary positions drawn anew in every step of training. Unsupported for a string of more than `largest` tokens."""
 
     cost = "heavy"
@@ -37,3 +38,6 @@ class Randomised(RoPE):
             return torch.arange(n, device=tokens.device)
         drawn = torch.randperm(self.largest, generator=generator)[:n]
         return drawn.sort().values.to(tokens.device)
+
+    def bias_or_rotate(self, q: Tensor, k: Tensor, positions: Positions) -> tuple[Tensor, Tensor, None]:
+        return RoPE().bias_or_rotate(q, k, positions)

@@ -65,6 +65,10 @@ def test_a_row_on_two_devices_is_two_curves(made_record) -> None:
     assert [row for row, _ in found.breaking_points()] == ["nope on cpu", "nope on cuda"]
 
 
+def test_every_plugin_of_ours_can_be_used() -> None:
+    assert [(broken.path.name, broken.reason) for broken in load_registry().broken] == []
+
+
 CASES = (Case("a", {"steps": 10, "rate": 0.5, "plain": True}), Case("b", {"rate": 0.5, "kind": "x"}))
 
 
