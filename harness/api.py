@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness import paths
+from harness.budget import parse_duration
 from harness.errors import HarnessError, UsageError
 from harness.findings import ItemsOf
 from harness.known import read_items, read_samples
@@ -44,13 +45,15 @@ def run(
     force: bool = False,
     with_: Iterable[str] = (),
     set_: Mapping[str, str] | None = None,
+    budget: str = "",
 ) -> pd.DataFrame:
     """Run baselines on a task, and return one row for each that took part, as `load_results` does.
 
     Args are those of `harness run`: `baselines` are row names, file names, paths of Python files, or `mteb:MODEL`;
     `seeds` a number of draws, or a list of seeds; `queries`, `qrels` and `metric` say more of `data`; `with_` pinned
     versions such as `["faiss-cpu==1.11.0", "current"]`, each of which gives the rows that need it an environment of its
-    own; `set_` other values for parameters of the cases. Cells that are done already on this machine are not run again.
+    own; `set_` other values for parameters of the cases; `budget` a time such as "2h", after which nothing is started.
+    Cells that are done already on this machine are not run again.
 
     Raises UsageError for unknown names or impossible values, NothingMatched if nothing is selected, and
     KeyboardInterrupt if it was interrupted (what was finished is kept).
@@ -66,7 +69,10 @@ def run(
     chosen = parse_seeds(seeds) if isinstance(seeds, str) else list(seeds) if seeds is not None else None
     threads = default_threads() if threads is None else threads
     said = {name: value for name, value in (("queries", queries), ("qrels", qrels), ("metric", metric)) if value}
-    options = Options(jobs, timeout_s, memory_limit_bytes, force, data, said)
+    options = Options(
+        jobs=jobs, timeout_s=timeout_s, memory_limit_bytes=memory_limit_bytes, force=force, data=data,
+        data_options=said, budget_s=parse_duration(budget),
+    )  # fmt: skip
     runner, request = make_run(
         task,
         list(baselines),

@@ -88,6 +88,11 @@ def artifact_of(needs: Cell) -> Path:
     return paths.prepared_root() / needs.key
 
 
+def checkpoint_of(cell: Cell) -> Path:
+    """Where a cell's long work can leave off, and go on in another run."""
+    return paths.checkpoints_root() / f"{cell.key}-{cell.repeat}"
+
+
 def read_samples(path: Path) -> Samples:
     """The raw latency samples of a sidecar, by stream; empty if it cannot be read."""
     return _sidecar_arrays(path, "latency/")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import signal
@@ -24,20 +23,19 @@ from harness import __version__, assemble, paths
 from harness import record as rec
 from harness.assemble import Finished, Setting
 from harness.budget import Budget
-from harness.bundle import sealed_beside
-from harness.data import path_of
 from harness.errors import UsageError
-from harness.executors.local import JudgeClient, JudgeError, LocalExecutor, ServerKey
-from harness.known import Known, artifact_of
+from harness.executors.local import JudgeClient, JudgeError, LocalExecutor
+from harness.known import Known, artifact_of, checkpoint_of
 from harness.measure import environment
 from harness.measure.canary import CANARY_VERSION, CanaryClock
+from harness.orders import server_of, spec_of
 from harness.pins import with_environments
 from harness.plan import Cell, Request, cells_of, chosen_cases, cuda_is_present, expand_repeats, make_cell
 from harness.questions import Drawn, Questions, draw_request
-from harness.registry import ORACLE, BaselineSpec, TaskSpec
+from harness.registry import ORACLE, TaskSpec
 from harness.store import Store
 from harness.table import outcome_of
-from harness.task import SCALES, Case
+from harness.task import Case
 
 if TYPE_CHECKING:
     from harness.record import Record
@@ -63,7 +61,7 @@ class Silent:
     def note(self, text: str) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """How to run, as against what to run (`plan.Request`)."""
 
@@ -226,7 +224,8 @@ class Runner:
             return
         for event in self._executor.wait(None):
             if event["event"] == "server-lost":
-                for folder in [f for f, r in self._running.items() if self._server(r.cell) == event["server"]]:
+                lost = [f for f, r in self._running.items() if server_of(r.cell, self._request) == event["server"]]
+                for folder in lost:
                     self._end(folder)
             elif event["event"] in ("done", "lost") and event["cell"] in self._running:
                 self._end(event["cell"])
@@ -282,8 +281,10 @@ class Runner:
             return
         folder = self._scratch / identity
         folder.mkdir()
-        (folder / "spec.json").write_text(json.dumps(self._spec(cell, drawn.folder)), "utf-8")
-        self._executor.start(folder, self._server(cell))
+        limits = (self.options.timeout_s, self.options.memory_limit_bytes)
+        lock = str(self._scratch / "timed.lock") if self._jobs > 1 else ""
+        (folder / "spec.json").write_text(json.dumps(spec_of(cell, drawn.folder, limits, lock)), "utf-8")
+        self._executor.start(folder, server_of(cell, self._request))
         self._running[str(folder)] = _Running(cell, started, before, time.process_time() - begun, drawn)
 
     def _end(self, folder: str) -> None:
@@ -292,7 +293,7 @@ class Runner:
         place = Path(folder)
         finished = assemble.read_end(cell, place)
         if finished.status in rec.FINAL:
-            shutil.rmtree(paths.checkpoints_root() / f"{cell.key}-{cell.repeat}", ignore_errors=True)
+            shutil.rmtree(checkpoint_of(cell), ignore_errors=True)
         if cell.needs:
             finished.shared = self._known.shared(cell.needs)
         finished.drawn = running.drawn
@@ -416,46 +417,6 @@ class Runner:
         _take_scores(finished, reply, items)
         return finished
 
-    def _server(self, cell: Cell) -> ServerKey:
-        """The server to fork from. It has imported what the task and all rows of this cost class and this environment
-        in the run need."""
-        environment = cell.row.environment
-        # a sealed child must not inherit what the rows of other tasks, or its own data, need in memory
-        tasks = [cell.task] if cell.task.sealed else self._request.tasks
-        smallest = SCALES.index(self._request.scale)  # rows of larger scales do not run
-        every = [r for t in tasks for r in self._request.rows[t.name] if SCALES.index(r.scale) <= smallest]
-        if cell.task.sealed:  # what is imported before the fork is not held by the seal
-            every = [r for r in every if r.module]
-        modules = [m for r in every if (r.cost, r.environment) == (cell.row.cost, environment) for m in r.requires]
-        for task in tasks:
-            modules += [*task.preload, task.module]
-        modules = [m for m in modules if not any(f"{m}.".startswith(f"{h}.") for h in cell.task.hidden)]
-        site = str(environment.site) if environment else ""
-        return ServerKey(tuple(sorted(set(modules))), site, cell.task.sealed)
-
-    def _spec(self, cell: Cell, question: Path) -> dict[str, Any]:
-        row = cell.row
-        return {
-            "task_module": cell.task.module,
-            "task_class": cell.task.class_name,
-            "method": _method(row),
-            "parts": {part.part: _method(part) for part in row.parts},
-            "seal": _seal(cell),
-            "stage": cell.stage,
-            "repeat": cell.repeat,
-            "device": cell.device,
-            "threads": cell.threads,
-            "method_seed": cell.method_seed,
-            "question": str(sealed_beside(question) if cell.task.in_parts and cell.stage == "answer" else question),
-            "prepared": str(artifact_of(cell.needs)) if cell.needs else "",
-            "overlay": str(row.environment.site) if row.environment else "",
-            "cache_dir": str(paths.cache_root() / "methods"),
-            "checkpoint": "" if cell.task.sealed else str(paths.checkpoints_root() / f"{cell.key}-{cell.repeat}"),
-            "lock": str(self._scratch / "timed.lock") if self._jobs > 1 else "",
-            "timeout_s": self.options.timeout_s,
-            "memory_limit_bytes": self.options.memory_limit_bytes,
-        }
-
 
 def _jobs_for(request: Request) -> int:
     """One cell at a time, or as many as the cores hold where all tasks are `parallel` and rows say how many threads
@@ -466,20 +427,6 @@ def _jobs_for(request: Request) -> int:
     if not rows or not all(task.parallel for task in request.tasks) or not all(row.max_threads for row in rows):
         return 1
     return max(1, int(environment.usable_cores()) // min(request.threads, max(row.max_threads for row in rows)))
-
-
-def _method(row: BaselineSpec) -> dict[str, Any]:
-    """What a child needs to make the method of a row."""
-    params = dict(row.params)
-    return {"module": row.module, "path": str(row.path), "class": row.class_name, "params": params}
-
-
-def _seal(cell: Cell) -> dict[str, Any] | None:
-    """What a child of a sealed task must not see, though it lies among what it may: where its data come from."""
-    if not cell.task.sealed:
-        return None
-    own = [path_of(value) for value in cell.case.params.values() if isinstance(value, str) and os.path.isabs(value)]
-    return {"hidden": [*cell.task.hidden, *own]}
 
 
 def _take_scores(finished: Finished, reply: Mapping[str, Any], items: Path) -> None:

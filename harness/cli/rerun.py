@@ -37,7 +37,8 @@ def execute(options: argparse.Namespace) -> int:
     said = {"queries": options.queries, "metric": str(old.case.params.get("metric", ""))} if options.data else {}
     data_options = {name: value for name, value in said.items() if value}
     settings = Options(
-        1, old.timeout_s, old.memory_limit_bytes, True, options.data, data_options, search=False
+        jobs=1, timeout_s=old.timeout_s, memory_limit_bytes=old.memory_limit_bytes, force=True, data=options.data,
+        data_options=data_options, search=False,
     )  # fmt: skip
     pins = old.baseline.pinned.requirements if old.baseline.pinned else []
     name = options.baseline or plain_name(old.baseline.name, pins)

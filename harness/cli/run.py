@@ -83,8 +83,11 @@ def execute(options: argparse.Namespace) -> int:
     runner, request = make_run(
         options.task, options.baseline, options.case, options.scale,
         parse_seeds(options.seeds) if options.seeds is not None else None, options.device, threads, options.results,
-        Options(_jobs(options.jobs), options.timeout, parse_size(options.memory_limit), options.force, options.data,
-                data_options, budget_s=parse_duration(options.budget)), reporter, options.with_, changes(options.set_),
+        Options(
+            jobs=_jobs(options.jobs), timeout_s=options.timeout, memory_limit_bytes=parse_size(options.memory_limit),
+            force=options.force, data=options.data, data_options=data_options,
+            budget_s=parse_duration(options.budget),
+        ), reporter, options.with_, changes(options.set_),
     )  # fmt: skip
     if options.dry_run:
         from harness.cli.dry_run import print_plan

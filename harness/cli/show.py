@@ -54,7 +54,8 @@ def execute(options: argparse.Namespace) -> int:
     if not rows:
         raise NothingMatched(f"no results like that under {store.root}; `harness run --task limit` makes some")
     print_rows(rows, options.format)
-    chosen = [r for r in records if not options.case or fnmatch.fnmatchcase(r.case.name, options.case)]
+    # with what searches have found within the case
+    chosen = [r for r in records if not options.case or fnmatch.fnmatchcase(r.case.within or r.case.name, options.case)]
     if options.format in ("table", "md"):
         print_findings(chosen, items_in(store), options.format, options.baseline)
     if options.charts:

@@ -50,6 +50,17 @@ def test_what_a_search_asked_for_has_no_table_and_is_in_the_curve(made_record) -
     assert "30: 0.4" in point.beside and point.text == "1 x 10"
 
 
+def test_one_case_is_shown_with_what_its_searches_have_found(made_record, harness_cli, tmp_path) -> None:
+    from harness.store import Store
+
+    store = Store(tmp_path / "r")
+    store.prepare_to_write()
+    for record in (answered(made_record, "nope", 0, 1.0), within(made_record, "nope", 30, 0.97)):
+        store.add(record, b"")
+    shown = harness_cli("show", "--results", tmp_path / "r", "--case", "sort-l10")
+    assert "30: 0.97" in shown.out and ">= 3 x 10" in shown.out
+
+
 def test_lengths_that_an_older_source_answered_are_no_part_of_the_curve(made_record) -> None:
     old, new = {"baseline__source_digest": "old"}, {"baseline__source_digest": "new"}
     records = [answered(made_record, "mine", 0, 1.0, **old), within(made_record, "mine", 30, 0.1, **old),
