@@ -16,7 +16,7 @@ run: $(VENV)/.limit
 	exit $$code
 
 test: $(VENV)/.all
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from harness import paths
 from harness.budget import parse_duration
 from harness.errors import HarnessError, UsageError
-from harness.findings import ItemsOf
-from harness.known import read_items, read_samples
+from harness.known import samples_in
 from harness.measure import environment
 from harness.pins import pinned_rows
 from harness.plan import Request, parse_seeds
 from harness.record import Record
 from harness.registry import load_registry
 from harness.runner import Options, Reporter, Runner, Summary
-from harness.store import BrokenRecord, Store, read_record, sidecar_of
-from harness.table import Row, SamplesOf, rows_of
+from harness.store import BrokenRecord, Store, read_record
+from harness.table import Row, rows_of
 from harness.task import SCALES, Scale
 
 
@@ -106,7 +103,7 @@ def load_results(
     >>> harness.load_results(folder, records=True)["status"].tolist()
     ['ok']
     """
-    store = Store(results or default_results())
+    store = Store(results or paths.default_results())
     names = [t.name for t in load_registry().select_tasks(task)] if task else [""]
     found = [r for name in names for r in store.load(name)[0] if baseline in ("", r.baseline.name)]
     if not records:
@@ -170,38 +167,9 @@ def default_threads() -> int:
     return max(1, min(4, int(environment.usable_cores())))
 
 
-def default_results() -> Path:
-    """The folder that readers use: one's own, else the published records of a checkout."""
-    if (paths.DEFAULT_RESULTS / "records").is_dir() or not (paths.PUBLISHED_RESULTS / "records").is_dir():
-        return paths.DEFAULT_RESULTS
-    return paths.PUBLISHED_RESULTS
-
-
 def load_record(path: Path) -> Record:
     """One record. Raises UsageError for a file that holds none."""
     record = read_record(path)
     if isinstance(record, BrokenRecord):
         raise UsageError(f"{path} holds no valid record: {record.reason}")
     return record
-
-
-def items_in(store: Store) -> ItemsOf:
-    """Reads a record's per-item scores from beside it."""
-    where = {path.stem: path for path in store.paths()}
-
-    def read(record: Record) -> dict[str, NDArray[np.float64]]:
-        path = where.get(record.id)
-        return read_items(sidecar_of(path)) if path and record.sidecar else {}
-
-    return read
-
-
-def samples_in(store: Store) -> SamplesOf:
-    """Reads a record's raw latency samples from beside it."""
-    where = {path.stem: path for path in store.paths()}
-
-    def read(record: Record) -> dict[str, list[int]]:
-        path = where.get(record.id)
-        return {k: v.tolist() for k, v in read_samples(sidecar_of(path)).items()} if path and record.sidecar else {}
-
-    return read

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from harness import paths
 from harness import record as rec
 from harness.assemble import Samples
+from harness.findings import ItemsOf
 from harness.plan import Cell
 from harness.store import KEY_CHARS, BrokenRecord, Store, read_record, sidecar_of
+from harness.table import SamplesOf
 
 if TYPE_CHECKING:
     from harness.record import Record
@@ -109,3 +111,25 @@ def _sidecar_arrays(path: Path, prefix: str) -> dict[str, NDArray[Any]]:
             return {n.removeprefix(prefix): arrays[n] for n in arrays.files if n.startswith(prefix)}
     except (OSError, ValueError, EOFError, KeyError):
         return {}
+
+
+def items_in(store: Store) -> ItemsOf:
+    """Reads a record's per-item scores from beside it."""
+    where = {path.stem: path for path in store.paths()}
+
+    def read(record: Record) -> dict[str, NDArray[np.float64]]:
+        path = where.get(record.id)
+        return read_items(sidecar_of(path)) if path and record.sidecar else {}
+
+    return read
+
+
+def samples_in(store: Store) -> SamplesOf:
+    """Reads a record's raw latency samples from beside it."""
+    where = {path.stem: path for path in store.paths()}
+
+    def read(record: Record) -> dict[str, list[int]]:
+        path = where.get(record.id)
+        return {k: v.tolist() for k, v in read_samples(sidecar_of(path)).items()} if path and record.sidecar else {}
+
+    return read

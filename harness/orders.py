@@ -13,12 +13,15 @@ from harness.executors.local import ServerKey
 from harness.known import artifact_of, checkpoint_of
 from harness.plan import Cell, Request
 from harness.registry import BaselineSpec
+from harness.sources import first_party_sources, plugin_roots
 from harness.task import SCALES
 
 
-def server_of(cell: Cell, request: Request) -> ServerKey:
+def server_of(cell: Cell, request: Request, boxed: bool = False) -> ServerKey:
     """The server to fork from. It has imported what the task and all rows of this cost class and this environment in
-    the run need."""
+    the run need; that of boxed cells, which are no forks of it, nothing."""
+    if boxed:
+        return ServerKey((), "", True)
     environment = cell.row.environment
     # a sealed child must not inherit what the rows of other tasks, or its own data, need in memory
     tasks = [cell.task] if cell.task.sealed else request.tasks
@@ -34,7 +37,7 @@ def server_of(cell: Cell, request: Request) -> ServerKey:
     return ServerKey(tuple(sorted(set(modules))), site, cell.task.sealed)
 
 
-def spec_of(cell: Cell, question: Path, limits: tuple[float, int], lock: str) -> dict[str, Any]:
+def spec_of(cell: Cell, question: Path, limits: tuple[float, int], lock: str, boxed: bool = False) -> dict[str, Any]:
     """What the child of a cell is told. `limits` are its seconds and bytes, `lock` the file by which timed stages of
     several jobs exclude each other (empty: there is one job)."""
     row = cell.row
@@ -44,6 +47,7 @@ def spec_of(cell: Cell, question: Path, limits: tuple[float, int], lock: str) ->
         "method": _method(row),
         "parts": {part.part: _method(part) for part in row.parts},
         "seal": _seal(cell),
+        "box": _box(cell) if boxed else None,
         "stage": cell.stage,
         "repeat": cell.repeat,
         "device": cell.device,
@@ -72,3 +76,22 @@ def _seal(cell: Cell) -> dict[str, Any] | None:
         return None
     own = [path_of(value) for value in cell.case.params.values() if isinstance(value, str) and os.path.isabs(value)]
     return {"hidden": [*cell.task.hidden, *own]}
+
+
+def _box(cell: Cell) -> dict[str, Any]:
+    """What a boxed child is shown of tasks and baselines, what it must not see of the rest, and what it imports before
+    anything is timed."""
+    row, task = cell.row, cell.task
+    files = {*row.sources, *first_party_sources(task.path)}
+    roots = [root.resolve() for kind in ("tasks", "baselines") for root, _ in plugin_roots(kind)]
+    for root in roots:
+        packages = {parent for path in files for parent in path.parents if parent.is_relative_to(root)}
+        files |= {init for each in packages if (init := each / "__init__.py").is_file()}
+    own = [*task.preload, *(module for each in (row, *row.parts) for module in each.requires), task.module]
+    hidden = (_seal(cell) or {"hidden": task.hidden})["hidden"]
+    return {
+        "code": sorted(map(str, files)),
+        "hidden": list(hidden),
+        "preload": [m for m in dict.fromkeys(own) if not any(f"{m}.".startswith(f"{h}.") for h in task.hidden)],
+        "site": str(row.environment.site) if row.environment else "",
+    }

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from harness import paths
 
-_URL = re.compile(r"\b\w+://[^\s'\"]+|host='[^']*'")
+URL = re.compile(r"\b\w+://[^\s'\"]+|host='[^']*'")
 _DIST_INFO = re.compile(r"(?P<name>[A-Za-z0-9][\w.]*)-(?P<version>[^-]+)(?:-py[\d.]+)?\.(?:dist|egg)-info")
 _NO_CONTENT = re.compile(r"\.dist-info/(?:RECORD|INSTALLER|REQUESTED|direct_url\.json)$")
 """Written by the installer, not by the package."""
@@ -91,7 +91,7 @@ def make(overlay: Overlay) -> Overlay:
         making.mkdir(parents=True)
         chosen, note = _resolve(overlay.requirements, making)
         _pip(["install", "--no-deps", "--target", str(making / "site"), *chosen], overlay.requirements)
-        made = replace(_described(overlay, making / "site"), note=note)
+        made = replace(described(overlay, making / "site"), note=note)
         written = {
             k: v for k, v in asdict(made).items() if k in ("requirements", "lock", "packages", "modules", "note")
         }
@@ -179,7 +179,7 @@ def _explain(output: str, requirements: Sequence[str]) -> str:
     errors = [line for line in lines if line.lower().startswith("error:")] or lines[-1:]
     # the resolver's last line is a link to its manual; the first says what contradicts what
     said = errors[0] if "conflicting" in errors[0] else errors[-1]
-    said = _URL.sub("<address>", re.sub(r"^error:\s*", "", said, flags=re.IGNORECASE)).rstrip(".")
+    said = URL.sub("<address>", re.sub(r"^error:\s*", "", said, flags=re.IGNORECASE)).rstrip(".")
     if "No module named pip" in output:
         hint = "run: python -m ensurepip"
     elif re.search(r"from versions: none|NewConnectionError|Temporary failure|Max retries|ProxyError", output):
@@ -192,8 +192,8 @@ def _explain(output: str, requirements: Sequence[str]) -> str:
     return f"pip cannot install {','.join(requirements)}: {said[:300]}; {hint}"
 
 
-def _described(overlay: Overlay, site: Path) -> Overlay:
-    """With the versions, import names and lock of what lies in a folder."""
+def described(overlay: Overlay, site: Path) -> Overlay:
+    """The overlay with versions, import names and lock of the packages that pip installed into the folder `site`."""
     packages: dict[str, str] = {}
     modules: dict[str, tuple[str, ...]] = {}
     content: list[str] = []

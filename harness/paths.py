@@ -10,6 +10,13 @@ PUBLISHED_RESULTS = Path("results")
 """Used by readers when there is no local folder: in a checkout, the committed records."""
 
 
+def default_results() -> Path:
+    """The folder that readers use: one's own, else the published records of a checkout."""
+    if (DEFAULT_RESULTS / "records").is_dir() or not (PUBLISHED_RESULTS / "records").is_dir():
+        return DEFAULT_RESULTS
+    return PUBLISHED_RESULTS
+
+
 def cache_root() -> Path:
     """`$XDG_CACHE_HOME/limits-harness`, by default `~/.cache/limits-harness`. Not created here."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

@@ -19,6 +19,8 @@ STATUSES: tuple[Status, ...] = ("ok", "failed", "timeout", "oom", "killed", "uns
 FINAL: frozenset[Status] = frozenset({"ok", "failed", "unsupported"})
 """A cell with such a record is not run again. `skipped` and `killed` are tried again; `timeout` and `oom` when the
 limit was raised."""
+Trust = Literal["self-reported", "reproduced", "replicated"]
+"""What others found: nothing yet; the same numbers from the same draw; as good numbers from a fresh one."""
 Scalar = str | int | float | bool | None
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Interval = tuple[Finite, Finite]
@@ -235,7 +237,8 @@ class Record(_Part):
     """Last lines of the child's standard output and error, unless all went well."""
     sidecar: str
     """SHA-256 of the sidecar file; empty if there is none."""
-    trust: Literal["self-reported", "reproduced", "replicated"] = "self-reported"
+    trust: Trust = "self-reported"
+    """As it was written; what was found since is said by statements (see `harness.board.statements`)."""
     cost: Cost
     provenance: Provenance
 

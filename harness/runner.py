@@ -24,7 +24,7 @@ from harness import record as rec
 from harness.assemble import Finished, Setting
 from harness.budget import Budget
 from harness.errors import UsageError
-from harness.executors.local import JudgeClient, JudgeError, LocalExecutor
+from harness.executors.local import JudgeClient, JudgeError, LocalExecutor, ServerKey
 from harness.known import Known, artifact_of, checkpoint_of
 from harness.measure import environment
 from harness.measure.canary import CANARY_VERSION, CanaryClock
@@ -78,6 +78,8 @@ class Options:
     """Whether tasks may ask for further cells, to bracket breaking points."""
     budget_s: float = 0.0
     """Wall time after which no further cell is started; 0: none."""
+    boxed: bool = False
+    """Run every child as code that is not trusted (`harness.worker.box`), one at a time and without a GPU."""
 
 
 @dataclass
@@ -147,11 +149,20 @@ class Runner:
                 raise UsageError(str(error)) from None
 
     def run(self, request: Request) -> Summary:
-        """Run what is not done yet. An interrupt ends the children, keeps what is finished, and returns."""
+        """Run what is not done yet. An interrupt ends the children, keeps what is finished, and returns.
+
+        Raises HarnessError, before anything runs, where children are to be boxed and a layer of the box is missing.
+        """
+        if self.options.boxed:
+            from harness.worker import box
+
+            box.require()
+            if request.device == "cuda" or (request.device == "auto" and cuda_is_present()) or self.options.jobs > 1:
+                raise UsageError("what is not trusted runs on the CPU, one cell at a time: --device cpu --jobs 1")
         self._budget = Budget(self.options.budget_s)
         self.store.prepare_to_write()
         self._request = request
-        self._jobs = self.options.jobs or _jobs_for(request)
+        self._jobs = 1 if self.options.boxed else self.options.jobs or _jobs_for(request)
         scratch = paths.runs_root() / self.summary.run
         scratch.mkdir(parents=True)
         self._scratch = scratch
@@ -224,7 +235,7 @@ class Runner:
             return
         for event in self._executor.wait(None):
             if event["event"] == "server-lost":
-                lost = [f for f, r in self._running.items() if server_of(r.cell, self._request) == event["server"]]
+                lost = [f for f, r in self._running.items() if self._server_of(r.cell) == event["server"]]
                 for folder in lost:
                     self._end(folder)
             elif event["event"] in ("done", "lost") and event["cell"] in self._running:
@@ -283,9 +294,13 @@ class Runner:
         folder.mkdir()
         limits = (self.options.timeout_s, self.options.memory_limit_bytes)
         lock = str(self._scratch / "timed.lock") if self._jobs > 1 else ""
-        (folder / "spec.json").write_text(json.dumps(spec_of(cell, drawn.folder, limits, lock)), "utf-8")
-        self._executor.start(folder, server_of(cell, self._request))
+        spec = spec_of(cell, drawn.folder, limits, lock, self.options.boxed)
+        (folder / "spec.json").write_text(json.dumps(spec), "utf-8")
+        self._executor.start(folder, self._server_of(cell))
         self._running[str(folder)] = _Running(cell, started, before, time.process_time() - begun, drawn)
+
+    def _server_of(self, cell: Cell) -> ServerKey:
+        return server_of(cell, self._request, self.options.boxed)
 
     def _end(self, folder: str) -> None:
         running = self._running.pop(folder)

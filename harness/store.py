@@ -61,16 +61,20 @@ class Store:
         """Write a record, its sidecar first. The record's `sidecar` digest must match."""
         if record.sidecar != (hashlib.sha256(sidecar).hexdigest() if sidecar else ""):
             raise ValueError("the record does not name this sidecar's digest")
-        place = self.root / "records" / record.task.name.replace("/", ".") / _safe(record.baseline.name)
+        place = self.folder(record.task.name, record.baseline.name)
         try:
             place.mkdir(parents=True, exist_ok=True)
             if sidecar:
-                _write(place / f"{record.id}.npz", sidecar)
+                write_atomically(place / f"{record.id}.npz", sidecar)
             path = place / f"{record.id}.json"
-            _write(path, record.to_json().encode())
+            write_atomically(path, record.to_json().encode())
         except OSError as error:
             raise _explain(error, self.root) from None
         return path
+
+    def folder(self, task: str, row: str) -> Path:
+        """Where all records of one row of a task lie."""
+        return self.root / "records" / task.replace("/", ".") / _safe(row)
 
     def add_environment(self, digest: str, environment: Mapping[str, Any]) -> None:
         path = self.root / "environments" / f"{digest}.json"
@@ -78,7 +82,7 @@ class Store:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, (json.dumps(environment, indent=1, allow_nan=False) + "\n").encode())
+            write_atomically(path, (json.dumps(environment, indent=1, allow_nan=False) + "\n").encode())
         except OSError as error:
             raise _explain(error, self.root) from None
 
@@ -132,7 +136,8 @@ def sidecar_of(path: Path) -> Path:
     return path.with_suffix(".npz")
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that is whole or not there, and stays after a power cut. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "xb") as file:

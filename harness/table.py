@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.stats import interval_over_draws, latency_interval, quantile_gate, rank_sets
 from harness.task import Case, Outcome
@@ -57,6 +57,10 @@ class Row:
     gpu_peak_bytes: int | None = None
     cost_s: float | None = None
     device: str = ""
+    machine: str = ""
+    """Fingerprint of the machine class that its costs were measured on: they compare only within one."""
+    method: str = ""
+    """The file that the row is a setting of."""
     failures: int = 0
     unranked: str = ""
     """Why the row has no rank though it has a score: the gate that it missed."""
@@ -83,35 +87,52 @@ def _no_samples(_record: Record) -> Mapping[str, Sequence[int]]:
     return {}
 
 
+class Measured(NamedTuple):
+    """A row before it is ranked."""
+
+    row: Row
+    units: dict[int, float]
+    """Its main score in each draw or training seed that can tell it from others."""
+
+
 def rows_of(records: Iterable[Record], samples_of: SamplesOf = _no_samples) -> list[Row]:
     """Rows sorted by task, case, and score. Only the newest version of a task counts; of several records of one draw
     the newest counts for the score, while all processes of one machine count for latency."""
+    return ranked(measured_rows(records, samples_of))
+
+
+def measured_rows(records: Iterable[Record], samples_of: SamplesOf = _no_samples) -> list[Measured]:
+    """One for each task version, case, baseline and device."""
+    groups: dict[tuple[str, int, str, str, str], list[Record]] = {}
+    for record in records:
+        if record.kind != "prepare" and not record.case.within:
+            name = record.task.name, record.task.version, record.case.name, record.baseline.name, record.device
+            groups.setdefault(name, []).append(record)
+    return [_measured(group, samples_of) for group in groups.values()]
+
+
+def ranked(measured: Iterable[Measured]) -> list[Row]:
+    """Those of each task's newest version, with their ranks among the rows of their case."""
+    every = list(measured)
     newest: dict[str, int] = {}
-    kept = [r for r in records if r.kind != "prepare" and not r.case.within]
-    for record in kept:
-        newest[record.task.name] = max(newest.get(record.task.name, 0), record.task.version)
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
-    for record in kept:
-        if record.task.version == newest[record.task.name]:
-            groups.setdefault((record.task.name, record.case.name, record.baseline.name, record.device), []).append(
-                record
-            )
-    rows = [_row(group, samples_of) for group in groups.values()]
-    by_case: dict[tuple[str, str], list[tuple[Row, dict[int, float], bool]]] = {}
-    for row, per_draw, up in rows:
-        by_case.setdefault((row.task, row.case), []).append((row, per_draw, up))
+    for row, _ in every:
+        newest[row.task] = max(newest.get(row.task, 0), row.task_version)
+    by_case: dict[tuple[str, str], list[Measured]] = {}
+    for one in every:
+        if one.row.task_version == newest[one.row.task]:
+            by_case.setdefault((one.row.task, one.row.case), []).append(one)
     out: list[Row] = []
     for members in by_case.values():
-        contenders = {
-            f"{r.baseline}@{r.device}": per_draw
-            for r, per_draw, _ in members
-            if per_draw and r.kind == "cell" and not r.unranked
-        }
-        ranks = rank_sets(contenders, members[0][2]) if len(contenders) > 1 else {}
-        for row, _, _ in members:
-            rank = ranks.get(f"{row.baseline}@{row.device}")
-            out.append(replace(row, rank=(rank.low, rank.high) if rank else None))
+        contenders = {_name(row): units for row, units in members if units and row.kind == "cell" and not row.unranked}
+        ranks = rank_sets(contenders, members[0].row.higher_is_better) if len(contenders) > 1 else {}
+        for row, _ in members:
+            rank = ranks.get(_name(row))
+            out.append(replace(row, rank=(rank.low, rank.high)) if rank else row)
     return sorted(out, key=_order)
+
+
+def _name(row: Row) -> str:
+    return f"{row.baseline}@{row.device}"
 
 
 def outcome_of(record: Record, task: TaskSpec) -> Outcome:
@@ -173,7 +194,7 @@ def _unranked(answered: Sequence[Record], scores: Mapping[str, float]) -> str:
     )
 
 
-def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int, float], bool]:
+def _measured(group: Sequence[Record], samples_of: SamplesOf) -> Measured:
     last = max(group, key=lambda r: (r.provenance.started, r.id))
     scored = {}
     for record in sorted(group, key=lambda r: (r.provenance.started, r.id)):
@@ -235,6 +256,8 @@ def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int,
         if any(r.repeat == 0 for r in group)
         else None,
         device=last.device,
+        machine=last.provenance.fingerprint,
+        method=last.baseline.file,
         failures=sum(r.status != "ok" for r in group),
         unranked=_unranked(answered, scores),
         canary_moved=any(r.canary.moved for r in timed if r.canary),
@@ -246,8 +269,16 @@ def _row(group: Sequence[Record], samples_of: SamplesOf) -> tuple[Row, dict[int,
         notes=tuple(dict.fromkeys(n for r in group for n in r.notes)),
         records=tuple(r.id for r in group),
     )
-    return (
-        row,
-        {seed: s.value for seed, r in scored.items() if main and (s := r.score(main.name))},
-        (main.higher_is_better if main else True),
-    )
+    return Measured(row, _units(scored, main.name) if main else {})
+
+
+def _units(scored: Mapping[int, Record], score: str) -> dict[int, float]:
+    """The score by seed. Seeds that show a deterministic method the same pinned data repeat one observation."""
+    seen: set[str] = set()
+    units = {}
+    for seed, record in sorted(scored.items()):
+        value, digest = record.score(score), record.case.draw_digest
+        if value is not None and not (record.baseline.deterministic and digest in seen):
+            units[seed] = value.value
+        seen |= {digest} - {""}
+    return units

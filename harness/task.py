@@ -141,6 +141,12 @@ class BreakingPoint:
     """95 %; None at an end that the search did not reach."""
     beside: str = ""
     """What others found, with the source."""
+    limit: str = ""
+    """By what the board ranks rows, the same for all of them; empty: this one is shown, and ranks nothing."""
+    higher_is_better: bool = True
+    per_draw: Mapping[int, float] = field(default_factory=dict)
+    """The limit of each draw or training seed, which alone can tell rows apart; where a search did not reach it, the
+    end of the search."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +197,7 @@ class Point:
     best: bool = False
     """On the front: no other point is better in both directions."""
     group: str = ""
-    """Points of one group share a colour."""
+    """Points of one group share a colour; `bound` is theory, or what others found."""
     seed: int | None = None
     """The draw that it is of; None: it stands for all."""
 

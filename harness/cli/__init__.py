@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from harness import __version__
-from harness.errors import HarnessError, NothingMatched
+from harness.errors import HarnessError, MissingPackage, NothingMatched
 
 OK, NOT_ALL_OK, BAD_USAGE, NOTHING_MATCHED, INTERRUPTED = 0, 1, 2, 3, 130
 VERBS = {
@@ -17,6 +17,13 @@ VERBS = {
     "show": "print a table of results",
     "list": "list tasks, baselines or cases",
     "rerun": "repeat one record",
+    "new": "write a baseline or a task that runs, and its test",
+    "check": "check a baseline file in under a minute",
+    "submit": "make a folder ready for a pull request",
+    "compare": "say how two baselines, or two results folders, differ",
+    "board": "the leaderboard: page, releases, data set",
+    "verify": "check a submission and run a sample of it again",
+    "review": "show on one screen what a submission is",
     "doctor": "tell whether this machine gives comparable numbers",
     "results": "merge, clean or locate results and caches",
 }
@@ -52,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NothingMatched as error:
         print(f"harness: {error}", file=sys.stderr)
         return NOTHING_MATCHED
-    except HarnessError as error:
+    except (HarnessError, MissingPackage) as error:
         print(f"harness: {error}", file=sys.stderr)
         return BAD_USAGE
     except BrokenPipeError:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.cli.forms import markdown
+from harness.text import cell, one_line, plain
 
 if TYPE_CHECKING:
     from harness.findings import ItemsOf, Place, Tested
@@ -39,7 +40,7 @@ def print_findings(
     sentences = [sentence for of_task in found for sentence in of_task.advice()] if not baseline else []
     if sentences:
         print("\nIn words" if form == "table" else "### In words\n")
-        print("\n".join(f"  {s}" if form == "table" else f"- {s}" for s in sentences))
+        print("\n".join(f"  {plain(s)}" if form == "table" else f"- {cell(s)}" for s in sentences))
 
 
 def _curve_lines(chart: Chart) -> list[list[str]]:
@@ -112,12 +113,13 @@ def _number(value: float) -> str:
 
 def _print(title: str, lines: Sequence[Sequence[str]], form: str, sentences: Sequence[str] = ()) -> None:
     if form == "md":
-        print(f"### {title}\n\n{markdown(lines)}\n")
-        print("".join(f"{sentence}.\n\n" for sentence in sentences), end="")
+        print(f"### {cell(title)}\n\n{markdown(lines)}\n")
+        print("".join(f"{cell(sentence)}.\n\n" for sentence in sentences), end="")
         return
-    print(f"\n{title}")
+    print(f"\n{plain(title)}")
+    lines = [[one_line(text) for text in line] for line in lines]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     for line in lines:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+        print("  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip())
     for sentence in sentences:
-        print(f"  {sentence}")
+        print(f"  {plain(sentence)}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from harness.table import Row
+from harness.text import cell, spreadsheet
 
 FURTHER = 5
 """Scores besides the main one that a table has room for."""
@@ -102,7 +103,7 @@ def _ms(ns: float) -> str:
 def markdown(lines: Sequence[Sequence[str]]) -> str:
     head, *body = lines
     rows = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in r) + " |" for r in rows)
+    return "\n".join("| " + " | ".join(map(cell, r)) + " |" for r in rows)
 
 
 def latex(sheet: Sheet) -> str:
@@ -171,7 +172,6 @@ def comma_separated(rows: Sequence[Row]) -> str:
         for name, pair in pairs.items():
             unit = "_ns" if name == "latency" else ""
             flat[f"{name}_low{unit}"], flat[f"{name}_high{unit}"] = pair or ("", "")
-        # a leading apostrophe keeps spreadsheets from reading a reason or a name as a formula
         values = [flat.get(k) for k in fixed] + [r.scores.get(n) for n in names]
-        writer.writerow([f"'{v}" if isinstance(v, str) and v[:1] in "=+-@" and v else v for v in values])
+        writer.writerow([spreadsheet(v) if isinstance(v, str) else v for v in values])
     return out.getvalue()

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness.text import plain
+
 if TYPE_CHECKING:
     from harness.plan import Cell
     from harness.record import Record
@@ -77,7 +79,7 @@ class Lines:
         self.write(f"note: {text}")
 
     def write(self, text: str) -> None:
-        print(text, flush=True)
+        print(plain(text), flush=True)
 
 
 class Bar(Lines):
@@ -117,7 +119,7 @@ class Bar(Lines):
         )  # fmt: skip
 
     def write(self, text: str) -> None:
-        self.progress.console.print(text, markup=False, highlight=False)
+        self.progress.console.print(plain(text), markup=False, highlight=False)
 
 
 class JsonLines(Lines):

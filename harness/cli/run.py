@@ -61,12 +61,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run and return the exit code."""
-    from harness.api import default_threads, items_in, make_run, records_of
+    from harness.api import default_threads, make_run, records_of
     from harness.beside import SENTENCE
     from harness.cli import progress
     from harness.cli.charts import print_charts
     from harness.cli.findings import print_findings
     from harness.cli.show import print_rows
+    from harness.known import items_in
     from harness.plan import parse_seeds
     from harness.runner import Options
 
@@ -124,7 +125,7 @@ def _rows(
 ) -> tuple[list[Row], list[Record]]:
     """The rows of a run, with the published ones beside a method of the user's own; and the records of these."""
     from harness import beside
-    from harness.api import samples_in
+    from harness.known import samples_in
     from harness.table import rows_of
 
     own = samples_in(store)

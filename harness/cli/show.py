@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from harness.cli.advice import advice_for
 from harness.cli.forms import Sheet, comma_separated, latex, markdown, sheets
 from harness.table import Row
+from harness.text import cell, plain
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +30,11 @@ def execute(options: argparse.Namespace) -> int:
     """Print results; exit code 3 if there are none."""
     import fnmatch
 
-    from harness.api import default_results, items_in, samples_in
     from harness.cli.charts import print_charts
     from harness.cli.findings import print_findings
     from harness.errors import NothingMatched, StoreError
+    from harness.known import items_in, samples_in
+    from harness.paths import default_results
     from harness.registry import load_registry
     from harness.store import Store
     from harness.table import rows_of
@@ -75,14 +77,15 @@ def print_rows(rows: Sequence[Row], form: str = "table") -> None:
         print("% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}")
     for sheet in sheets(rows):
         if form == "md":
-            print(f"### {sheet.title}\n\n{sheet.about}\n" if sheet.about else f"### {sheet.title}\n")
+            title, about = cell(sheet.title), cell(sheet.about)
+            print(f"### {title}\n\n{about}\n" if about else f"### {title}\n")
             print(markdown([sheet.headings, *sheet.body]) + "\n")
         elif form == "latex":
             print(latex(sheet) + "\n")
         else:
             _rich(sheet)
     for sentence in advice_for(rows):
-        print(f"% {' '.join(sentence.split())}" if form == "latex" else sentence)
+        print(f"% {' '.join(sentence.split())}" if form == "latex" else plain(sentence))
     if form == "table":
         print(_LEGEND)
 
@@ -113,8 +116,8 @@ def _rich(sheet: Sheet) -> None:
             max_width=44 if index == 0 else None,
         )
     for cells, row in zip(sheet.body, sheet.rows, strict=True):
-        table.add_row(*(Text(cells[i]) for i in keep), style=None if row.status == "ok" else "red")
-    console.print(Text(f"{sheet.title}\n{sheet.about}".strip(), style="bold"), table)
+        table.add_row(*(Text(plain(cells[i])) for i in keep), style=None if row.status == "ok" else "red")
+    console.print(Text(plain(f"{sheet.title}\n{sheet.about}".strip()), style="bold"), table)
     if left := [sheet.headings[index] for index in sheet.columns() if index not in keep]:
         print(f"no room here for: {', '.join(left)} (`harness show --format md` has all)")
     print()

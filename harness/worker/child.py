@@ -29,15 +29,17 @@ _POPULATE_BYTES = 4 << 30
 """Libraries and input that are paged in before the base is read; larger input stays on disk and is charged."""
 
 
-def run_cell(place: Path, spec: dict[str, Any], marks: int, acks: int) -> int:
-    """Run one cell; write `result.json`, `answer/` and `samples.npz` into `place`. Returns the exit code."""
+def run_cell(place: Path, spec: dict[str, Any], marks: int, acks: int, sealed: dict[str, Any] | None = None) -> int:
+    """Run one cell; write `result.json`, `answer/` and `samples.npz` into `place`. Returns the exit code.
+
+    `sealed`: how this process has shut itself in already, as a boxed one has.
+    """
     sys.path[:] = [p for p in sys.path if p]  # nothing is imported from the folder the run was started in
     result: dict[str, Any] = {"status": "ok", "reason": ""}
-    sealed: dict[str, Any] | None = None
     preloaded = set(_first_party_files())  # by the server, for all tasks of the run
     meter = PipeMeter(marks, acks, spec["repeat"], spec["device"], spec["lock"])
     try:
-        if spec["seal"]:  # first: a thread that is there already would keep its sight of the files
+        if spec["seal"] and sealed is None:  # first: a thread that is there already would keep its sight of the files
             sealed = _seal(place, spec)
         _seed(spec["method_seed"])
         _limit_threads(spec["threads"])

@@ -13,14 +13,19 @@ import signal
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.measure import memory
 from harness.worker.linux import become_subreaper, die_with_parent, kill_descendants
 
+if TYPE_CHECKING:
+    from harness.worker.box import Box
+
 POLL_S = 0.01
 """Between two looks at the tree's memory. A faster allocator overshoots the limit by what it takes in this time."""
 _TAIL_BYTES = 16_384
+_PHASES, _ITEMS = 2_000, 1 << 53
+"""More phases than these are not written down, and no larger numbers of items: a child may say what it likes."""
 _NOTHING = memory.MemoryStatus(0, 0, 0, 0, 0, 0)
 
 
@@ -52,7 +57,8 @@ class _Phases:
         phase["cpu_ns"] = None if cpu is None or phase["cpu_ns"] is None else cpu - phase["cpu_ns"]
         phase["peak_rss_bytes"] = max(now.hwm, phase.pop("tree_peak_bytes"))
         phase["end_anon_bytes"] = now.rss_anon
-        self.done.append(phase)
+        if len(self.done) < _PHASES:
+            self.done.append(phase)
 
     def saw_tree(self, rss: int) -> None:
         self.peak_rss = max(self.peak_rss, rss)
@@ -98,17 +104,21 @@ def _run_child(place: Path, spec: dict[str, Any]) -> dict[str, Any]:
     ack_read, ack_write = os.pipe()
     out_read, out_write = os.pipe()
     started, oom_kills = time.perf_counter_ns(), _kernel_oom_kills()
+    box = _box(place, spec) if spec["box"] else None
     pid = os.fork()
     if pid == 0:
-        _become_child(place, spec, marks_write, ack_read, out_write, close=(marks_read, ack_write, out_read))
+        _become_child(place, spec, marks_write, ack_read, out_write, box)
     for fd in (marks_write, ack_read, out_write):
         os.close(fd)
     for fd in (marks_read, out_read, ack_write):
         os.set_blocking(fd, False)
     phases, tail = _Phases(pid), _Tail()
-    ended_by, status = _watch(pid, spec, phases, tail, marks_read, ack_write, out_read)
+    ended_by, status = _watch(pid, spec, phases, tail, marks_read, ack_write, out_read, box)
     open_phase = phases.open["name"] if phases.open else None
     phases.end()  # the one in which it died keeps its base and what was sampled of its peak
+    if box:
+        box.end()
+        kill_descendants()  # what the kernel and bubblewrap are still taking down was not left behind
     outcome = {
         "wall_ns": time.perf_counter_ns() - started,
         "cpu_ns": _cpu_of_children(),
@@ -122,11 +132,20 @@ def _run_child(place: Path, spec: dict[str, Any]) -> dict[str, Any]:
         "phases": phases.done,
     }
     _drain(out_read, tail)
-    return {**outcome, "output_tail": tail.text(), "output_bytes": tail.total}
+    outcome.update(output_tail=tail.text(), output_bytes=tail.total)
+    if box:
+        box.finish(place, outcome)
+    return outcome
+
+
+def _box(place: Path, spec: dict[str, Any]) -> Box:
+    from harness.worker.box import Box
+
+    return Box(place, spec)
 
 
 def _watch(
-    pid: int, spec: dict[str, Any], phases: _Phases, tail: _Tail, marks: int, acks: int, out: int
+    pid: int, spec: dict[str, Any], phases: _Phases, tail: _Tail, marks: int, acks: int, out: int, box: Box | None
 ) -> tuple[str | None, int]:
     """Serve the child until it ends; return who ended it, if we did, and its wait status."""
     deadline = time.monotonic() + spec["timeout_s"]
@@ -149,7 +168,7 @@ def _watch(
             pending += chunk
             *lines, pending = pending.split(b"\n")
             for line in lines:
-                _answer(line, phases, acks)
+                _answer(line, phases, acks, box)
             pending = pending[-4096:]
         if pidfd in ready:
             break
@@ -157,12 +176,14 @@ def _watch(
         if now >= next_look and ended_by is None:
             next_look = now + POLL_S
             # a lone child's own VmHWM is exact; the sum over the tree can only be sampled
-            rss = memory.tree_rss(pid)
+            rss = box.rss(pid) if box else memory.tree_rss(pid)
             phases.saw_tree(rss)
             if rss > spec["memory_limit_bytes"]:
                 ended_by = "memory"
             elif now >= deadline:
                 ended_by = "timeout"
+            elif box and box.problem:
+                ended_by = "box"
             if ended_by:
                 os.kill(pid, signal.SIGKILL)
     selector.close()
@@ -170,20 +191,25 @@ def _watch(
     return ended_by, os.waitpid(pid, 0)[1]
 
 
-def _answer(line: bytes, phases: _Phases, acks: int) -> None:
+def _answer(line: bytes, phases: _Phases, acks: int, box: Box | None) -> None:
     """Act on one mark of the child. Anything else on this channel is ignored: the child may write what it likes."""
     try:
         mark = json.loads(line)
-        if mark["mark"] == "begin":
-            phases.begin(str(mark["name"])[:100], int(mark["items"]))
+        if box and not box.pid:
+            if mark["mark"] != "sealed" or not box.admit(phases.pid, mark):
+                return
+            phases.pid = box.pid
+        elif mark["mark"] == "begin":
+            name = str(mark["name"])[:100].encode("utf-8", "replace").decode()
+            phases.begin(name, min(max(int(mark["items"]), 0), _ITEMS))
         elif mark["mark"] == "end":
             phases.end()
         os.write(acks, b".")
-    except (ValueError, TypeError, KeyError, OSError):
+    except (ValueError, TypeError, KeyError, OSError, OverflowError, RecursionError):
         return
 
 
-def _become_child(place: Path, spec: dict[str, Any], marks: int, acks: int, out: int, close: tuple[int, ...]) -> None:
+def _become_child(place: Path, spec: dict[str, Any], marks: int, acks: int, out: int, box: Box | None) -> None:
     code = 70
     try:
         die_with_parent()
@@ -200,6 +226,10 @@ def _become_child(place: Path, spec: dict[str, Any], marks: int, acks: int, out:
             except OSError:
                 pass  # the listing's own descriptor
         Path("/proc/self/oom_score_adj").write_text("500")  # the kernel should end this one, not the run
+        if box:
+            if not box.problem:
+                box.enter(box.child((marks, acks)), (marks, acks))
+            return
         from harness.worker.child import run_cell
 
         code = run_cell(place, spec, marks, acks)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from harness.search import Bracket, bracket
 from harness.stats import t_interval
-from harness.task import BreakingPoint, Case, Outcome
+from harness.task import BreakingPoint, Case, Chart, Outcome, Point
 from harness.tasks.hnsw.costs import curve_of
 
 GOAL = 0.95
@@ -76,11 +76,25 @@ def _dimensions(done: Sequence[Outcome]) -> Iterator[BreakingPoint]:
         default = _default(probes[0])
         others = sorted({e for o in probes for e in curve_of(o.values)} - {default, 0})
         beside = [f"{e}: {_at_effort(probes, e)}" for e in others]
+        limit = f"intrinsic dimension, recall@10 of {GOAL}, n = {n:g}, in R^{dim:g}"
         yield BreakingPoint(
-            f"intrinsic dimension, recall@10 of {GOAL}, n = {n}, in R^{dim}{f', effort {default}' if default else ''}",
+            limit + (f", effort {default}" if default else ""),
             _between(found, known), _crossing(found, known), _certain(probes),
-            "by effort, off the curves: " + ", ".join(beside) if beside else "",
+            "by effort, off the curves: " + ", ".join(beside) if beside else "", limit,
         )  # fmt: skip
+
+
+def charts(outcomes: Sequence[Outcome]) -> Iterator[Chart]:
+    """recall@10 over the intrinsic dimension, at the default effort, for every size of data that was searched."""
+    done = [o for o in _probes(outcomes) if o.status == "ok" and not o.repeat and "recall@10" in o.values]
+    for (n, dim), probes in sorted(_by([o for o in done if o.case.params["dim"] == SEARCHED], _set).items()):
+        points = [Point(o.row, _number(o, "k"), o.values["recall@10"], group=o.row, seed=o.seed) for o in probes]
+        dimensions = sorted({p.x for p in points})
+        if len(dimensions) < 3:
+            continue
+        points += [Point(f"goal, {GOAL}", x, GOAL, group="bound") for x in (dimensions[0], dimensions[-1])]
+        title = f"recall@10 over the intrinsic dimension, n = {n:g}, in R^{dim:g}"
+        yield Chart("intrinsic", title, "intrinsic dimension", "recall@10", points, lines=True)
 
 
 def _at_effort(probes: Sequence[Outcome], effort: int) -> str:
@@ -149,10 +163,10 @@ def _orders(done: Sequence[Outcome]) -> Iterator[BreakingPoint]:
             best, worst = max(means, key=lambda o: means[o]), min(means, key=lambda o: means[o])
             lost = _paired(points[best], points[worst])
             if lost and best != worst:
+                title = f"points lost to the worst order, {at}"
                 yield BreakingPoint(
-                    f"points lost to the worst order, {at}", f"{statistics.fmean(lost):.1f}",
-                    statistics.fmean(lost), _spread(lost),
-                    f"{worst} instead of {best}, chosen after the fact: biased upwards",
+                    title, f"{statistics.fmean(lost):.1f}", statistics.fmean(lost), _spread(lost),
+                    f"{worst} instead of {best}, chosen after the fact: biased upwards", title, False,
                 )  # fmt: skip
 
 

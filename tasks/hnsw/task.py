@@ -20,6 +20,7 @@ from harness.task import (
     Answer,
     BreakingPoint,
     Case,
+    Chart,
     Draw,
     InvalidAnswer,
     Meter,
@@ -243,6 +244,10 @@ class Hnsw(Task[Index]):
     def breaking_points(self, outcomes: Sequence[Outcome]) -> Iterable[BreakingPoint]:
         """Where recall@10 falls under 0.95, what the order of insertion costs, and which models change places."""
         return analysis.breaking_points(outcomes)
+
+    def charts(self, outcomes: Sequence[Outcome]) -> Iterable[Chart]:
+        """recall@10 over the intrinsic dimension."""
+        return analysis.charts(outcomes)
 
     def rankings(self, outcomes: Sequence[Outcome]) -> Iterable[Ranking]:
         """Cost at equal recall, of each library at the best of its build settings."""

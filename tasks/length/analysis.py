@@ -115,6 +115,21 @@ class Measured(NamedTuple):
         longest = longest_of(self.case)
         return {seed: (held(self.bounded(seed), longest).holds or 0) / longest for seed in sorted(self.curves)}
 
+    @property
+    def crossings(self) -> list[float]:
+        """By seed, as `l90`: where the straight line over the logarithm of the length between the longest length held
+        and the first that was not meets the threshold. Of seeds that broke somewhere beyond the trained length."""
+        longest, found = longest_of(self.case), []
+        for seed in sorted(self.curves):
+            curve = self.bounded(seed)
+            holds, fails = held(curve, longest)
+            if holds is None or fails is None:
+                found.append((holds or 0) / longest)
+                continue
+            share = (curve[holds] - HOLDS) / (curve[holds] - curve[fails])
+            found.append(math.exp(math.log(holds) + share * math.log(fails / holds)) / longest)
+        return found
+
     def bounded(self, seed: int) -> dict[int, float]:
         """A seed's curve, with nothing right where it did not answer."""
         return {**dict.fromkeys(self.failed.get(seed, ()), 0.0), **self.curves[seed]}
@@ -232,12 +247,13 @@ def _l90(name: str, of: Measured, known: str) -> BreakingPoint:
         return BreakingPoint(title, "not trained", None, beside=f"{why}; {beside}")
     value = statistics.fmean(per_seed.values())
     open_ended = of.open_ended
-    interval = t_interval(list(per_seed.values())) if not open_ended else None
+    # the lengths held are the lower sides of brackets, which agree where the limits themselves do not
+    interval = t_interval(of.crossings) if not open_ended else None
     text = f"{'>= ' if open_ended else ''}{value:.3g} x {longest}"
-    bounds = (max(0.0, interval.low), interval.high) if interval else (None, None)
+    bounds = (max(0.0, min(value, interval.low)), max(value, interval.high)) if interval else (None, None)
     if open_ended:
         beside = f"{open_ended} of {len(per_seed)} seeds hold wherever they were tested; {beside}"
-    return BreakingPoint(title, text, None if open_ended else value, bounds, beside)
+    return BreakingPoint(title, text, None if open_ended else value, bounds, beside, title, per_draw=per_seed)
 
 
 def rankings(outcomes: Sequence[Outcome]) -> Iterator[Ranking]:

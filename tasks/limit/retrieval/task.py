@@ -233,7 +233,7 @@ class Retrieval(Task[Method]):
             value = float(found.largest_true or 0) if found.closed else None
             draws = int(_param(probes[0].case, "draws"))
             name = f"critical n, recall@2 of {CRITICAL_RECALL} over {draws} draws"
-            yield BreakingPoint(name, found.text(), value, _critical_interval(probes))
+            yield BreakingPoint(name, found.text(), value, _critical_interval(probes), limit=name)
 
     def data_cases(self, path: str, **options: str) -> Iterable[Case]:
         """One case over a folder in LIMIT's layout, pinned by its digest and named after the folder."""
