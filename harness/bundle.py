@@ -17,6 +17,8 @@ import numpy as np
 _MANIFEST = "bundle.json"
 MAX_BYTES = 8 << 30
 """A bundle larger than this is refused, so that an answer cannot exhaust the judge."""
+MAX_MANIFEST_BYTES, MAX_VALUES = 64 << 20, 10_000
+"""The same for `bundle.json`, which is parsed as a whole, and for the number of values in it."""
 
 
 class BundleError(ValueError):
@@ -62,9 +64,13 @@ def read_bundle(folder: Path) -> dict[str, Any]:
     try:
         if sum(p.lstat().st_size for p in folder.iterdir()) > MAX_BYTES:
             raise BundleError(f"more than {MAX_BYTES >> 30} GiB")
+        if (size := (folder / _MANIFEST).lstat().st_size) > MAX_MANIFEST_BYTES:
+            raise BundleError(f"{_MANIFEST} has {size} bytes, more than {MAX_MANIFEST_BYTES >> 20} MiB")
         manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
+        if len(manifest) > MAX_VALUES:
+            raise BundleError(f"{len(manifest)} values, more than {MAX_VALUES}")
         return {name: _read_value(folder, entry) for name, entry in manifest.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError) as error:
         raise BundleError(f"unreadable: {error}") from None
 
 

@@ -125,7 +125,7 @@ def _by_task(records: Iterable[Record], tasks: Mapping[str, TaskSpec]) -> dict[s
             newest[_searched(record)] = max(newest.get(_searched(record), made), made)
             devices.setdefault((record.task.name, record.baseline.name), set()).add(record.device)
     for record in kept:
-        if record.baseline.source_digest != newest[_searched(record)][2]:
+        if record.kind != "control" and record.baseline.source_digest != newest[_searched(record)][2]:
             continue
         if len(devices[record.task.name, record.baseline.name]) > 1:
             named = record.baseline.model_copy(update={"name": f"{record.baseline.name} on {record.device}"})

@@ -23,6 +23,7 @@ Trust = Literal["self-reported", "reproduced", "replicated"]
 """What others found: nothing yet; the same numbers from the same draw; as good numbers from a fresh one."""
 Scalar = str | int | float | bool | None
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 Interval = tuple[Finite, Finite]
 
 
@@ -88,7 +89,7 @@ class ScoreValue(_Part):
     best: Finite | None
     """The ceiling, if there is one."""
     main: bool
-    n: int
+    n: Count
     """Number of items behind the value; their values are in the sidecar under `item/NAME`."""
     gate: Finite | None = None
     """A row whose mean over draws is under it is not ranked."""
@@ -106,9 +107,9 @@ class GpuMemory(_Part):
 
 class Phase(_Part):
     name: str
-    items: int
+    items: Count
     """How many things the phase worked on: items / wall is its throughput."""
-    wall_ns: int
+    wall_ns: Count
     """Stamped from outside of the child."""
     self_wall_ns: int | None = None
     """What the child's own clock said."""
@@ -135,7 +136,7 @@ class Latency(_Part):
     """The stream; `query` is one query at a time, from text to hits. Raw samples: `latency/NAME` in the sidecar."""
     cold_ns: int | None
     """The first call, kept apart."""
-    n: int
+    n: Count
     median_ns: Finite
     iqr_ns: Finite | None
     p90_ns: Finite | None

@@ -28,6 +28,8 @@ def parse(path: Path, kind: str) -> ast.Module:
         raise UsageError(f"{path}:{error.lineno}: syntax error: {error.msg}; mend that line and run again") from None
     except ValueError as error:  # null bytes
         raise UsageError(f"{path}: is not Python source: {error}") from None
+    except (RecursionError, MemoryError):  # the parser's words for an expression of thousands of terms
+        raise UsageError(f"{path}: an expression in it nests too deeply to be read; split it into several") from None
 
 
 @cache

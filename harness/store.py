@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from harness.record import Record
 
 KEY_CHARS = 16
+_ID = re.compile(r"[0-9a-f]{16}-[0-9]{8}T[0-9]{6}-[0-9a-f]{8}")
+"""It becomes a file's name."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Store:
 
     def add(self, record: Record, sidecar: bytes = b"") -> Path:
         """Write a record, its sidecar first. The record's `sidecar` digest must match."""
+        if not _ID.fullmatch(record.id):
+            raise StoreError(f"{record.id[:80]!r} is no identifier of a record; `Store.new_id` makes one")
         if record.sidecar != (hashlib.sha256(sidecar).hexdigest() if sidecar else ""):
             raise ValueError("the record does not name this sidecar's digest")
         place = self.folder(record.task.name, record.baseline.name)

@@ -93,11 +93,14 @@ class Measured(NamedTuple):
     row: Row
     units: dict[int, float]
     """Its main score in each draw or training seed that can tell it from others."""
+    resolution: float = 0.0
+    """The step in which that comes: one item of a draw."""
 
 
 def rows_of(records: Iterable[Record], samples_of: SamplesOf = _no_samples) -> list[Row]:
-    """Rows sorted by task, case, and score. Only the newest version of a task counts; of several records of one draw
-    the newest counts for the score, while all processes of one machine count for latency."""
+    """Rows sorted by task, case, and score. Only the newest version of a task counts, and of a row its newest source;
+    of several records of one draw the newest counts for the score, while all processes of one machine and number of
+    threads count for latency."""
     return ranked(measured_rows(records, samples_of))
 
 
@@ -108,14 +111,21 @@ def measured_rows(records: Iterable[Record], samples_of: SamplesOf = _no_samples
         if record.kind != "prepare" and not record.case.within:
             name = record.task.name, record.task.version, record.case.name, record.baseline.name, record.device
             groups.setdefault(name, []).append(record)
-    return [_measured(group, samples_of) for group in groups.values()]
+    return [_measured(_of_one_source(group), samples_of) for group in groups.values()]
+
+
+def _of_one_source(group: Sequence[Record]) -> Sequence[Record]:
+    """Records of the newest text of the method: what another one did is not this row's. Controls are the judge's."""
+    last = max(group, key=lambda r: (r.provenance.started, r.id))
+    source = last.baseline.version, last.baseline.source_digest
+    return [r for r in group if r.kind == "control" or (r.baseline.version, r.baseline.source_digest) == source]
 
 
 def ranked(measured: Iterable[Measured]) -> list[Row]:
     """Those of each task's newest version, with their ranks among the rows of their case."""
     every = list(measured)
     newest: dict[str, int] = {}
-    for row, _ in every:
+    for row, *_ in every:
         newest[row.task] = max(newest.get(row.task, 0), row.task_version)
     by_case: dict[tuple[str, str], list[Measured]] = {}
     for one in every:
@@ -123,9 +133,12 @@ def ranked(measured: Iterable[Measured]) -> list[Row]:
             by_case.setdefault((one.row.task, one.row.case), []).append(one)
     out: list[Row] = []
     for members in by_case.values():
-        contenders = {_name(row): units for row, units in members if units and row.kind == "cell" and not row.unranked}
-        ranks = rank_sets(contenders, members[0].row.higher_is_better) if len(contenders) > 1 else {}
-        for row, _ in members:
+        contend = [m for m in members if m.units and m.row.kind == "cell" and not m.row.unranked]
+        contenders = {_name(m.row): m.units for m in contend}
+        step = max((m.resolution for m in contend), default=0.0)
+        up = members[0].row.higher_is_better
+        ranks = rank_sets(contenders, up, resolution=step) if len(contenders) > 1 else {}
+        for row, *_ in members:
             rank = ranks.get(_name(row))
             out.append(replace(row, rank=(rank.low, rank.high)) if rank else row)
     return sorted(out, key=_order)
@@ -178,8 +191,9 @@ def _is_use(phase: str) -> bool:
     )
 
 
-def _order(row: Row) -> tuple[str, Any, bool, float, str]:
-    size = row.case_params.get("documents") or row.case_params.get("n") or row.case_params.get("d") or 0
+def _order(row: Row) -> tuple[str, tuple[float, str], bool, float, str]:
+    sizes = [row.case_params.get(name) for name in ("documents", "n", "d")]
+    size = next((s for s in sizes if s and isinstance(s, int | float)), 0)
     worth = row.score if row.score is not None else float("-inf")
     return row.task, (size, row.case), row.score is None or bool(row.unranked), -worth, row.baseline
 
@@ -215,7 +229,8 @@ def _measured(group: Sequence[Record], samples_of: SamplesOf) -> Measured:
         over = interval_over_draws([s.value for s in found], sum(s.n for s in found), bounded)
         intervals[name] = (over.low, over.high) if over else None
     # latency: processes of one fingerprint only, the newest machine's
-    timed = [r for r in group if r.status == "ok" and r.provenance.fingerprint == last.provenance.fingerprint]
+    timed = [r for r in group if r.status == "ok" and r.threads == last.threads
+             and r.provenance.fingerprint == last.provenance.fingerprint]  # fmt: skip
     streams = [s for r in timed for s in r.latency if s.name in _LATENCY_STREAMS]
     medians = [s.median_ns for s in streams]
     pooled = [ns for r in timed for name in _LATENCY_STREAMS for ns in samples_of(r).get(name, ())]
@@ -269,7 +284,7 @@ def _measured(group: Sequence[Record], samples_of: SamplesOf) -> Measured:
         notes=tuple(dict.fromkeys(n for r in group for n in r.notes)),
         records=tuple(r.id for r in group),
     )
-    return Measured(row, _units(scored, main.name) if main else {})
+    return Measured(row, _units(scored, main.name) if main else {}, 1 / main.n if main and main.n else 0.0)
 
 
 def _units(scored: Mapping[int, Record], score: str) -> dict[int, float]:

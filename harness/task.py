@@ -147,6 +147,8 @@ class BreakingPoint:
     per_draw: Mapping[int, float] = field(default_factory=dict)
     """The limit of each draw or training seed, which alone can tell rows apart; where a search did not reach it, the
     end of the search."""
+    step: float = 0.0
+    """In which these values come (1, of whole numbers): differences are not known better."""
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,43 @@ def test_costs_are_ratios_and_only_within_a_machine_class(made_record: Make) -> 
     assert found.ratios == () and "machines of two classes" in found.why_no_ratios
 
 
+def canary(moved: bool) -> dict[str, object]:
+    return {"version": 1, "before_ns": 1e6, "after_ns": 1e6, "drift": 1.3 if moved else 1.0, "moved": moved}
+
+
+def test_a_machine_whose_speed_moved_marks_the_costs_whichever_side_it_was(made_record: Make) -> None:
+    steady, moved = canary(moved=False), canary(moved=True)
+    for of_a, of_b, marks in (
+        (steady, steady, ()),
+        (moved, steady, ("the machine's speed moved during a",)),
+        (steady, moved, ("the machine's speed moved during b",)),
+        (moved, moved, ("the machine's speed moved during both",)),
+    ):
+        [found] = compare(rows(made_record, "a", canary=of_a), rows(made_record, "b", canary=of_b))
+        assert found.marks == marks and found.ratios
+    [of_one_name] = compare(rows(made_record, "a", canary=steady), rows(made_record, "a", canary=moved))
+    assert of_one_name.marks == ("the machine's speed moved during B",)
+
+
+def test_other_numbers_of_threads_mark_the_costs_and_leave_the_verdict(made_record: Make) -> None:
+    [found] = compare(rows(made_record, "a", threads=8), rows(made_record, "b", 0.05, threads=1))
+    assert found.marks == ("1 thread against 8",) and found.verdict == "b is better"
+    [elsewhere] = compare(rows(made_record, "a", threads=8), rows(made_record, "b", provenance__fingerprint="another"))
+    assert elsewhere.marks == () and elsewhere.why_no_ratios  # there is no ratio to doubt
+
+
+def test_two_versions_of_a_task_are_not_compared_and_it_is_said(made_record: Make) -> None:
+    def of(name: str, version: int, shift: float = 0.0) -> list[Record]:
+        task = {"name": "limit/retrieval", "version": version, "source_digest": ""}
+        return rows(made_record, name, shift, task=task)
+
+    [found] = compare(of("a", 2), of("b", 1, 0.05))
+    assert found.verdict.startswith("not compared: version 2 of the task against version 1") and not found.ratios
+    assert "run the one of version 1 again" in found.verdict and found.difference is None
+    [found] = compare([*of("a", 1), *of("a", 2)], of("b", 1, 0.05))
+    assert found.verdict == "b is better" and found.a.task_version == 1  # the version that both have
+
+
 def test_a_failure_is_said(made_record: Make) -> None:
     [found] = compare(rows(made_record, "a"), [made_record("b", None)])
     assert found.verdict == "b did not answer: failed" and found.difference is None
@@ -65,5 +102,12 @@ def test_the_command_compares_rows_and_folders(
     assert ran.code == 0 and "b is better" in ran.out  # type: ignore[attr-defined]
     ran = harness_cli("compare", str(one.root), str(other.root))
     assert ran.code == 0 and "a is better" in ran.out  # type: ignore[attr-defined]
+    other = Store(tmp_path / "slow")
+    for record in rows(made_record, "a", threads=4, canary=canary(moved=True)):
+        other.add(record)
+    ran = harness_cli("compare", str(one.root), str(other.root), "--format", "json")
+    assert '"the machine\'s speed moved during B"' in ran.out and '"4 threads against 1"' in ran.out  # type: ignore[attr-defined]
+    ran = harness_cli("compare", str(one.root), str(other.root))
+    assert "doubtful" in ran.out and "4 threads against 1" in " ".join(ran.out.split())  # type: ignore[attr-defined]
     ran = harness_cli("compare", "a", "nobody", "--results", str(one.root))
     assert ran.code == 3 and "no records of nobody" in ran.err  # type: ignore[attr-defined]

@@ -265,9 +265,19 @@ def test_only_shared_draws_are_paired() -> None:
     assert stats.rank_sets(rows) == {"a": None, "b": None}
 
 
-def test_a_row_with_too_few_draws_is_not_resolved_and_leaves_the_others_standing() -> None:
+def test_a_row_with_too_few_draws_is_not_resolved_and_blurs_no_other() -> None:
     rows = {"a": dict.fromkeys(range(8), 0.9), "b": dict.fromkeys(range(8), 0.1), "new": {0: 0.5}}
-    assert stats.rank_sets(rows) == {"a": RankSet(1, 2), "b": RankSet(2, 3), "new": None}
+    assert stats.rank_sets(rows) == {"a": RankSet(1, 1), "b": RankSet(2, 2), "new": None}
+
+
+def test_near_a_ceiling_equal_rows_are_not_separated() -> None:
+    import numpy as np
+
+    rng, wrong = np.random.default_rng(1), 0
+    for _ in range(40):
+        rows = {str(i): dict(enumerate((rng.binomial(100, 0.99, 6) / 100).tolist())) for i in range(60)}
+        wrong += any(r != RankSet(1, 60) for r in stats.rank_sets(rows, resolution=0.01).values())
+    assert wrong <= 4  # without the resolution: a third of them
 
 
 def test_a_row_alone_is_first() -> None:
@@ -276,7 +286,7 @@ def test_a_row_alone_is_first() -> None:
 
 def test_one_item_more_on_every_draw_is_not_infinitely_significant() -> None:
     assert stats.paired_t_pvalue([0.001] * 6) == 0.0
-    assert 1e-4 < stats.paired_t_pvalue([0.001] * 6, resolution=0.001) < 0.05
+    assert 1e-3 < stats.paired_t_pvalue([0.001] * 6, resolution=0.001) < 0.05
 
 
 @given(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.board.release import BaselineOf, Release
+from harness.errors import StoreError
 from harness.store import Store
 
 Place = Mapping[str, Any]
@@ -15,7 +16,18 @@ Place = Mapping[str, Any]
 
 
 def changes(old: Release, new: Release) -> list[str]:
-    """One sentence for each task and row that is not what it was, with the reasons that the two manifests give."""
+    """One sentence for each task and row that is not what it was, with the reasons that the two manifests give.
+
+    Raises StoreError for a `ranking.json` that is none.
+    """
+    try:
+        return _changes(old, new)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        names = " or ".join(f"{r.folder / 'ranking.json'}" for r in (old, new))
+        raise StoreError(f"{names} is no ranking ({error!r}); `harness board verify` says which") from None
+
+
+def _changes(old: Release, new: Release) -> list[str]:
     found: list[str] = []
     before, after = old.ranking["tasks"], new.ranking["tasks"]
     for task in sorted(before.keys() | after.keys()):
@@ -37,8 +49,9 @@ def changes(old: Release, new: Release) -> list[str]:
 
 def _rows(task: str, old: Release, new: Release) -> Iterator[str]:
     before, after = old.ranking["tasks"][task]["cases"], new.ranking["tasks"][task]["cases"]
+    version = new.ranking["tasks"][task]["version"]
     for case in sorted(before.keys() | after.keys()):
-        was, now = _by_name(before.get(case, ())), _by_name(after.get(case, ()))
+        was, now = _by_name(before.get(case, ()), version), _by_name(after.get(case, ()), version)
         own = {name: _own_reasons(task, name[0], was.get(name), now.get(name), old, new) for name in was | now}
         cause = [name[0] for name, reasons in own.items() if reasons and was.get(name) != now.get(name)]
         for name in sorted(was | now):
@@ -51,8 +64,9 @@ def _rows(task: str, old: Release, new: Release) -> Iterator[str]:
             yield f"{task}, {case}: {' on '.join(name)} {'; '.join(what)}, because {' and '.join(why)}."
 
 
-def _by_name(places: Any) -> dict[tuple[str, str], Place]:
-    return {(place["baseline"], place["device"]): place for place in places}
+def _by_name(places: Any, version: int) -> dict[tuple[str, str], Place]:
+    """Rows of the task's version; those of older ones are told of by the task's own sentence."""
+    return {(place["baseline"], place["device"]): place for place in places if place["task_version"] == version}
 
 
 def _what(was: Place | None, now: Place | None) -> list[str]:
@@ -127,14 +141,29 @@ def _by_folder(paths: tuple[str, ...]) -> Mapping[str, set[str]]:
 
 
 def _limits(old: Release, new: Release) -> Iterator[str]:
-    """Breaking points of rows that both have and that are not what they were; the reasons are their rows'."""
-    was = {(p["task"], p["baseline"], p["limit"] or p["name"]): p for p in old.ranking["limits"]}
-    now = {(p["task"], p["baseline"], p["limit"] or p["name"]): p for p in new.ranking["limits"]}
-    for task, row, limit in sorted(was.keys() & now.keys()):
-        before, after = was[task, row, limit], now[task, row, limit]
-        if before["text"] != after["text"] or _rank(before) != _rank(after):
-            rank = f", rank {_rank(after)} instead of {_rank(before)}" if _rank(before) != _rank(after) else ""
-            yield f"{task}: {row}, {limit}: {after['text']} instead of {before['text']}{rank}."
+    """Breaking points that entered, left, or are not what they were, with their rows' reasons. Of tasks of another
+    version, and of rows that entered or left as a whole, it is said already."""
+    was, now = _limits_of(old), _limits_of(new)
+    for key in sorted(was.keys() | now.keys()):
+        task, row, limit = key
+        versions = [r.ranking["tasks"].get(task, {}).get("version") for r in (old, new)]
+        if versions[0] != versions[1] or None in versions:
+            continue
+        before, after = was.get(key), now.get(key)
+        if before is not None and after is not None:
+            if before["text"] == after["text"] and _rank(before) == _rank(after):
+                continue
+            moved = f"{after['text']} instead of {before['text']}"
+            if _rank(before) != _rank(after):
+                moved += f", rank {_rank(after)} instead of {_rank(before)}"
+        else:
+            moved = f"{after['text']}, which is new" if after is not None else "is no longer known"
+        why = _own_reasons(task, row, None, None, old, new)
+        yield f"{task}: {row}, {limit}: {moved}, because {' and '.join(why or ['other records count'])}."
+
+
+def _limits_of(release: Release) -> dict[tuple[str, str, str], Place]:
+    return {(p["task"], p["baseline"], p["limit"] or p["name"]): p for p in release.ranking["limits"]}
 
 
 def _rank(place: Place) -> str:

@@ -1,10 +1,8 @@
 """Rows of a results folder without reading every record again.
 
 All records of one row of one task lie in one folder, and what the board shows of that row follows from them alone. So
-it is kept, for each folder, with the folder's time of change: a record that was added changes it, and nothing else
-happens to records. What is kept is a cache, in the user's cache folder; whoever doubts it deletes it.
-
-Cost, for 100,000 records in 1,000 folders: some 25 CPU seconds the first time, under half a second then.
+it is kept, for each folder, with a digest of its files' names, sizes and times. What is kept is a cache, in the user's
+cache folder; whoever doubts it deletes it. What it costs is said in README.md beside this file.
 """
 
 from __future__ import annotations
@@ -21,15 +19,16 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from harness import paths, record, stats, table
+from harness import __version__, findings, paths, record, stats, store, table, task
 from harness.findings import findings_of
+from harness.record import Record
 from harness.registry import TaskSpec
 from harness.store import BrokenRecord, Store, read_record, write_atomically
 from harness.table import Measured, measured_rows
 from harness.task import BreakingPoint
 
 _RACY_NS = 2_000_000_000
-"""A folder that changed this shortly before it was read may change again within one tick of the file system's clock."""
+"""A file that changed this shortly before it was read may change again within one tick of the file system's clock."""
 
 
 @dataclass(frozen=True)
@@ -75,23 +74,34 @@ def _known_folder(
     if without:
         return _folder(store, place, tasks, without)
     kept = _index_path(store.root, place)
-    at = place.stat().st_mtime_ns
+    files, latest = _files(place)
     try:
         entry = _adapter().validate_json(kept.read_bytes())
-        if (entry.at, entry.state) == (at, state):
+        if (entry.files, entry.state) == (files, state):
             return entry.folder
     except (OSError, ValueError):
         pass  # it is made again
     read = time.time_ns()
     with _uncollected():
         folder = _folder(store, place, tasks, ())
-    if place.stat().st_mtime_ns == at and read - at > _RACY_NS:
+    if read - latest > _RACY_NS and _files(place)[0] == files:
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(kept, _adapter().dump_json(_Entry(at, state, folder), exclude_defaults=True))
+            write_atomically(kept, _adapter().dump_json(_Entry(files, state, folder), exclude_defaults=True))
         except OSError:
             pass  # a cache that cannot be written costs time, and nothing else
     return folder
+
+
+def _files(place: Path) -> tuple[str, int]:
+    """A digest of the records' names, sizes and times, and the latest of these in ns."""
+    found = []
+    for entry in os.scandir(place):
+        if entry.name.endswith(".json"):
+            status = entry.stat(follow_symlinks=False)
+            found.append((entry.name, status.st_size, status.st_mtime_ns))
+    latest = max((at for _, _, at in found), default=0)
+    return hashlib.sha256(repr(sorted(found)).encode()).hexdigest(), latest
 
 
 @contextmanager
@@ -107,8 +117,8 @@ def _uncollected() -> Iterator[None]:
 
 
 def _places(root: Path) -> Iterator[Path]:
-    for task in sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else ():
-        yield from sorted(p for p in task.iterdir() if p.is_dir())
+    for of_task in sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else ():
+        yield from sorted(p for p in of_task.iterdir() if p.is_dir())
 
 
 def _name(place: Path) -> str:
@@ -137,19 +147,57 @@ def read_folder(
     records, broken, ids = [], [], []
     for name in names:
         one = read_record(place / name)
-        if isinstance(one, BrokenRecord):
-            broken.append((str((place / name).relative_to(store.root)), one.reason))
+        why = one.reason if isinstance(one, BrokenRecord) else _misplaced(one, store, place / name)
+        if isinstance(one, BrokenRecord) or why or (why := unfit(one, tasks)):
+            broken.append((str((place / name).relative_to(store.root)), why))
             continue
         ids.append(one.id)
         if one.id not in without:
             records.append(one)
-    limits = []
+    rows: list[Measured] = []
+    limits: list[tuple[str, BreakingPoint]] = []
     try:
+        rows = measured_rows(records)
         limits = [pair for of_task in findings_of(records, tasks) for pair in of_task.breaking_points()]
-    except Exception as error:  # a task's analysis met records that fit the schema and not the task
-        broken.append((str(place.relative_to(store.root)), f"no limits: {type(error).__name__}: {error}"))
+    except Exception as error:  # records that fit the schema, and make no sense to a task, or to arithmetic
+        what = "no limits" if rows else "no rows"
+        broken.append((str(place.relative_to(store.root)), f"{what}: {type(error).__name__}: {error}"))
     newest = max((r.provenance.ended for r in records), default="")
-    return Folder(measured_rows(records), limits, broken, records[0].task.name if records else "", newest, ids)
+    return Folder(rows, limits, broken, records[0].task.name if records else "", newest, ids)
+
+
+def _misplaced(record: Record, store: Store, path: Path) -> str:
+    """A copy of a record under another name would be counted twice."""
+    if record.id != path.stem or path.parent != store.folder(record.task.name, record.baseline.name):
+        return f"it is record {record.id} of {record.baseline.name} on {record.task.name}, and does not belong here"
+    return ""
+
+
+def unfit(record: Record, tasks: Mapping[str, TaskSpec]) -> str:
+    """Why a record does not fit its task as it is installed here: what is a case, what a score means and which way is
+    up is the task's to say, not the record's. Empty for one that does, and for one of another task or version."""
+    spec = tasks.get(record.task.name)
+    if spec is None or record.task.version < spec.version:
+        return ""
+    if record.task.version > spec.version:
+        return f"it is of version {record.task.version} of {spec.name}, and {spec.version} is installed; update harness"
+    case = next((c for c in spec.cases if c.name == record.case.name), None)
+    has = record.case.params
+    if case is not None and not case.download and any(has.get(name, v) != v for name, v in case.params.items()):
+        return f"{case.name} has other parameters than {spec.name} gives it"
+    declared = {score.name: score for score in spec.scores}
+    for score in record.scores:
+        known = declared.get(score.name)
+        if known is None and not score.main:
+            continue
+        said = score.higher_is_better, score.main, score.best
+        if known is None or said != (known.higher_is_better, known.main, known.best):
+            return f"{score.name} is not the score that {spec.name} declares: its direction, ceiling or rank differs"
+    if record.scores and sum(score.main for score in record.scores) > 1:
+        return "it has two main scores"
+    if len({score.name for score in record.scores}) < len(record.scores):
+        return "it has one score twice"
+    return ""
 
 
 # --- the file -------------------------------------------------------------------------------------------------------
@@ -157,12 +205,12 @@ def read_folder(
 
 def _state(tasks: Mapping[str, TaskSpec]) -> str:
     """What the entries depend on besides the records."""
-    digest = hashlib.sha256()
-    for module in (record, stats, table):
+    digest = hashlib.sha256(__version__.encode())
+    for module in (record, stats, table, findings, task, store):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
-    for name, task in sorted(tasks.items()):
-        digest.update(f"{name} {task.version} {task.source_digest}".encode())
+    for name, spec in sorted(tasks.items()):
+        digest.update(f"{name} {spec.version} {spec.source_digest}".encode())
     return digest.hexdigest()
 
 
@@ -173,8 +221,8 @@ def _index_path(root: Path, place: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Entry:
-    at: int
-    """The folder's time of change, in ns."""
+    files: str
+    """Digest of the folder's files."""
     state: str
     folder: Folder
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness import __version__
 from harness.board.board import Board
-from harness.board.read import read_board
+from harness.board.read import read_board, what_is_said
 from harness.board.tables import frame_of, limits_of
 from harness.errors import MissingPackage, StoreError, UsageError
 from harness.registry import TaskSpec
@@ -47,6 +47,8 @@ def publish(store: Store, tasks: Mapping[str, TaskSpec], to: str) -> str:
         if out.is_dir():
             out.rmdir()
         making.rename(out)
+    except OSError as error:
+        raise StoreError(f"{out} cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return f"{out}: datasets.load_dataset({str(out)!r}, 'rows')"
@@ -76,9 +78,14 @@ def _limits(board: Board) -> pd.DataFrame:
 
 
 def _records(store: Store) -> pd.DataFrame:
+    """One record a line, with what was said of it since."""
     from harness.api import load_results
 
-    return load_results(store.root, records=True)
+    said, _ = what_is_said(store)
+    frame = load_results(store.root, records=True)
+    frame["trust"] = [said.trust.get(i, "self-reported") for i in frame["id"]]
+    frame["retracted"] = [said.retractions[i].reason if i in said.retractions else "" for i in frame["id"]]
+    return frame
 
 
 def _card(frames: Mapping[str, pd.DataFrame], board: Board) -> str:

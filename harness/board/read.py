@@ -12,7 +12,7 @@ from harness.board.index import Folder, find_records, folders_of
 from harness.board.statements import Said, Statements, said_by
 from harness.findings import findings_of
 from harness.known import items_in
-from harness.record import Trust
+from harness.record import Record, Trust
 from harness.registry import ORACLE, TaskSpec
 from harness.stats import RankSet, rank_sets
 from harness.store import BrokenRecord, Store, read_record
@@ -74,6 +74,14 @@ def what_is_said(store: Store, only: Collection[str] | None = None) -> tuple[Sai
     return said_by(heard), doubtful
 
 
+def counted(store: Store, records: Iterable[Record]) -> tuple[list[Record], int]:
+    """Those that were not retracted, and the number of those that were."""
+    every = list(records)
+    retracted = what_is_said(store)[0].retractions
+    kept = [r for r in every if r.id not in retracted]
+    return kept, len(every) - len(kept)
+
+
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -116,13 +124,14 @@ _OLD = "measured with version {} of the task, which is another one by now: not c
 
 def _older(measured: Sequence[Measured]) -> Iterator[Row]:
     newest: dict[str, int] = {}
-    for row, _ in measured:
+    for row, *_ in measured:
         newest[row.task] = max(newest.get(row.task, 0), row.task_version)
-    yield from (row for row, _ in measured if row.task_version < newest[row.task])
+    yield from (row for row, *_ in measured if row.task_version < newest[row.task])
 
 
 def _entry(row: Row, said: Said) -> Entry:
-    trust = min((said.trust.get(i, "self-reported") for i in row.records), key=_TRUST.index, default="self-reported")
+    trusts: list[Trust] = [said.trust.get(i, "self-reported") for i in row.records]
+    trust = min(trusts, key=_TRUST.index, default=_TRUST[0])
     marks = [n for n in row.notes if n.startswith("not sealed against")]
     if row.canary_moved:
         marks.append("costs: the machine's speed moved")
@@ -132,7 +141,7 @@ def _entry(row: Row, said: Said) -> Entry:
 def _with_retracted(entries: Sequence[Entry], retracted: Sequence[Measured], said: Said) -> list[Entry]:
     """Rows with what was retracted of them; those of which nothing else is left are shown as they were."""
     found = {_identity(e.row): e for e in entries}
-    for row, _ in retracted:
+    for row, *_ in retracted:
         reasons = tuple(r for i in row.records if (r := said.retractions.get(i)))
         gone = _entry(replace(row, unranked=f"retracted: {reasons[0].reason}"), said)
         found[_identity(row)] = replace(found.get(_identity(row), gone), retracted=reasons)
@@ -162,9 +171,7 @@ def _front(rows: Sequence[Row]) -> list[Row]:
         groups.setdefault((row.device, row.machine), []).append(row)
     front = []
     for group in groups.values():
-        priced = [
-            cost for cost in ("latency_ns", "delta_rss_bytes") if any(getattr(r, cost) is not None for r in group)
-        ]
+        priced = [cost for cost in _COSTS if any(getattr(r, cost) is not None for r in group)]
         points = []
         for row in group:
             costs = [getattr(row, cost) for cost in priced]
@@ -189,7 +196,8 @@ def _limits(points: Sequence[tuple[str, BreakingPoint]]) -> list[Limit]:
         members = groups[limit]
         up = members[0][1].higher_is_better
         drawn = {row: point.per_draw for row, point in members if limit and point.per_draw and row != ORACLE}
-        ranks: dict[str, RankSet | None] = rank_sets(drawn, up) if len(drawn) > 1 else {}
+        step = max((point.step for _, point in members), default=0.0)
+        ranks: dict[str, RankSet | None] = rank_sets(drawn, up, resolution=step) if len(drawn) > 1 else {}
         for row, point in sorted(members, key=lambda m: (_worth(m[1], up), m[1].name, m[0])):
             rank = ranks.get(row)
             found.append(Limit(row, point, (rank.low, rank.high) if rank else None))

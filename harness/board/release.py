@@ -51,6 +51,13 @@ class BaselineOf(_Part):
     source_digest: str
 
 
+class TaskOf(_Part):
+    """A task as it was installed."""
+
+    version: int
+    source_digest: str
+
+
 class Manifest(_Part):
     """What a release was made from."""
 
@@ -61,8 +68,9 @@ class Manifest(_Part):
     harness_version: str
     newest: str
     """When its newest record ended, UTC."""
-    tasks: dict[str, int]
-    """Version of each task."""
+    previous: str
+    """SHA-256 of the manifest of the release before it, so that none can be taken out unseen; empty for the first."""
+    tasks: dict[str, TaskOf]
     baselines: dict[str, dict[str, BaselineOf]]
     """By task and row."""
     records: dict[str, str]
@@ -85,7 +93,7 @@ class Release:
 def releases_of(store: Store) -> list[Release]:
     """All releases of a results folder, oldest first. Raises StoreError for one that cannot be read."""
     root = store.root / "releases"
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and p.name[0] != ".") if root.is_dir() else []
+    folders = [p for p in root.iterdir() if p.is_dir() and _NAME.fullmatch(p.name)] if root.is_dir() else []
     return [read_release(store, folder.name) for folder in sorted(folders, key=lambda p: _order(p.name))]
 
 
@@ -141,29 +149,28 @@ def as_it_is(store: Store, tasks: Mapping[str, TaskSpec]) -> Release:
     return Release(store.root, manifest, ranking_of(board))
 
 
+class NotHere(UsageError):
+    """A release that this installation cannot compute again, though nothing is known to be wrong with it."""
+
+
 def verify_release(store: Store, tasks: Mapping[str, TaskSpec], name: str) -> list[str]:
     """What is wrong with a release, a sentence each: files that are not what they were, or a ranking that the records
-    do not come to. Empty: it holds."""
+    do not come to. Empty: it holds. Raises NotHere where other rules or tasks are installed than it was made with."""
     release = read_release(store, name)
     manifest = release.manifest
     if manifest.name != name:
         return [f"the manifest in {release.folder} calls itself {manifest.name}"]
-    wrong = []
+    own = {"manifest.json", *manifest.files}
+    wrong = [f"{p.name} does not belong to it" for p in sorted(release.folder.iterdir()) if p.name not in own]
     for path, digest in {**manifest.records, **manifest.statements}.items():
         found = _digest_inside(store.root, path)
         if found != digest:
             wrong.append(f"{path} is {'not there' if not found else 'not what it was when the release was made'}")
+    if manifest.previous != _before(store, name):
+        wrong.append("the release before it is not the one that it was made after")
     if wrong:
         return wrong
-    if manifest.rules != RULES:
-        return [
-            f"{name} was ranked by rules {manifest.rules} of harness {manifest.harness_version}, and this one has "
-            f"rules {RULES}; verify it with that version"
-        ]
-    others = [f"{task} {version}" for task, version in manifest.tasks.items()
-              if task not in tasks or tasks[task].version != version]  # fmt: skip
-    if others:
-        return [f"{name} was made with {', '.join(others)}, which are not the versions installed here"]
+    _assert_same_rules(manifest, tasks)
     records = [path for path in manifest.records if path.endswith(".json")]
     try:
         files, again = _made(store, tasks, name, records, list(manifest.statements))
@@ -177,9 +184,36 @@ def verify_release(store: Store, tasks: Mapping[str, TaskSpec], name: str) -> li
             wrong.append(f"{file} does not follow from the records")
     if again.files != manifest.files:
         wrong.append("the manifest names other digests for the release's own files")
-    if again.model_copy(update={"harness_version": manifest.harness_version, "files": manifest.files}) != manifest:
+    told = {"harness_version": manifest.harness_version, "files": manifest.files, "tasks": manifest.tasks}
+    if again.model_copy(update=told) != manifest:
         wrong.append("the manifest does not follow from the records")
+    changed = [t for t, of in manifest.tasks.items() if of.source_digest != tasks[t].source_digest]
+    if wrong and changed:
+        raise NotHere(
+            f"{name} cannot be told here: the text of {', '.join(changed)} changed since without a new version; verify "
+            f"it with harness {manifest.harness_version} as it was then ({'; '.join(wrong)})"
+        )
     return wrong
+
+
+def _assert_same_rules(manifest: Manifest, tasks: Mapping[str, TaskSpec]) -> None:
+    if manifest.rules != RULES:
+        raise NotHere(
+            f"{manifest.name} was ranked by rules {manifest.rules} of harness {manifest.harness_version}, and this one "
+            f"has rules {RULES}; verify it with that version"
+        )
+    others = [f"{task} {of.version}" for task, of in manifest.tasks.items()
+              if task not in tasks or tasks[task].version != of.version]  # fmt: skip
+    if others:
+        raise NotHere(f"{manifest.name} was made with {', '.join(others)}, which are not the versions installed here")
+
+
+def _before(store: Store, name: str) -> str:
+    """Digest of the manifest of the newest release that is older than `name`; empty if there is none."""
+    folders = [
+        p for p in (store.root / "releases").glob("*") if _NAME.fullmatch(p.name) and _order(p.name) < _order(name)
+    ]
+    return _digest(max(folders, key=lambda p: _order(p.name)) / "manifest.json") if folders else ""
 
 
 # --- what a release holds -------------------------------------------------------------------------------------------
@@ -201,13 +235,13 @@ def board_of(
         folders.append(read_folder(store, place, sorted(names), tasks, said.retractions))
         newest = ""
         for name in names:
-            path = place / name
-            record = read_record(path)
+            file = place / name
+            record = read_record(file)
             if isinstance(record, BrokenRecord):
                 continue
-            digests[str(path.relative_to(store.root))] = _digest(path)
+            digests[str(file.relative_to(store.root))] = _digest(file)
             if record.sidecar:
-                digests[str(sidecar_of(path).relative_to(store.root))] = record.sidecar
+                digests[str(sidecar_of(file).relative_to(store.root))] = record.sidecar
             if record.kind != "prepare" and record.provenance.started + record.id > newest:
                 newest = record.provenance.started + record.id
                 of = record.baseline
@@ -258,7 +292,9 @@ def _described(
     board, baselines, digests = board_of(store, tasks, records, statements)
     return board, Manifest(
         name=name, rules=RULES, harness_version=__version__, newest=board.newest,
-        tasks={page.name: page.version for page in board.tasks}, baselines=baselines, records=digests,
+        previous=_before(store, name),
+        tasks={p.name: TaskOf(version=p.version, source_digest=tasks[p.name].source_digest) for p in board.tasks},
+        baselines=baselines, records=digests,
         statements={path: _digest(store.root / path) for path in sorted(statements)}, files={},
     )  # fmt: skip
 
@@ -268,7 +304,8 @@ def _refuse_unfit(board: Board, store: Store, digests: Mapping[str, str]) -> Non
         path, why = board.broken[0]
         more = f" (and {len(board.broken) - 1} more)" if len(board.broken) > 1 else ""
         raise StoreError(
-            f"{path} cannot stand in a release: {why}{more}; `harness results clean` moves broken files away"
+            f"{path} cannot stand in a release: {why}{more}; bring the file back as it was, or take it away "
+            "(`harness results clean` does, of records)"
         )
     for path, digest in digests.items():
         if path.endswith(".npz") and _digest_inside(store.root, path) != digest:
@@ -307,13 +344,16 @@ def _content_digest(file: str, content: bytes) -> str:
 
         try:
             content = pd.read_parquet(io.BytesIO(content)).to_json(orient="split", double_precision=15).encode()
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever a spoiled file makes the reader stumble over
             return f"unreadable: {error}"
     return hashlib.sha256(content).hexdigest()
 
 
+_NAME = re.compile(r"[0-9]{4}\.(0[1-9]|1[0-2])(\.[0-9]+)?")
+
+
 def _checked(name: str) -> str:
-    if not re.fullmatch(r"[0-9]{4}\.(0[1-9]|1[0-2])(\.[0-9]+)?", name):
+    if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} is no release; name it by year and month, for example 2026.11, or 2026.11.1")
     return name
 

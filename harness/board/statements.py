@@ -62,7 +62,7 @@ def make_statement(
     if not reason.strip():
         raise StoreError("a statement needs a reason; say why with --reason 'TEXT'")
     where = {path.stem: path for path in store.paths()}
-    paths = [where.get(identity) or store.find(identity) for identity in ids]
+    paths = [where.get(identity) or store.find(Path(identity).name) for identity in ids]
     digests = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     now = datetime.now(UTC)
     return Statement(

@@ -38,7 +38,7 @@ def flat(entry: Entry, task: TaskPage) -> dict[str, Any]:
         "task": row.task, "task_version": row.task_version, "case": row.case, "baseline": row.baseline,
         "method": row.method, "kind": row.kind, "device": row.device, "machine": row.machine[:8],
         "status": row.status, "main_score": row.main_score, "score": row.score, "score_low": low, "score_high": high,
-        "draws": row.draws, "rank_low": best, "rank_high": worst, "rank_point": best,
+        "draws": row.draws, "rank_low": best, "rank_high": worst,
         "newest_version": row.task_version == task.version, "front": entry.front, "trust": entry.trust,
         "latency_ns": row.latency_ns, "latency_low_ns": fast, "latency_high_ns": slow, "processes": row.processes,
         "throughput_per_s": row.throughput_per_s, "build_s": row.build_s, "delta_rss_bytes": row.delta_rss_bytes,
@@ -51,7 +51,7 @@ def flat(entry: Entry, task: TaskPage) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_WHOLE = ("task_version", "draws", "rank_low", "rank_high", "rank_point", "processes", "delta_rss_bytes",
+_WHOLE = ("task_version", "draws", "rank_low", "rank_high", "processes", "delta_rss_bytes",
           "peak_rss_bytes", "gpu_peak_bytes", "failures")  # fmt: skip
 _REAL = ("score", "score_low", "score_high", "latency_ns", "latency_low_ns", "latency_high_ns", "throughput_per_s",
          "build_s", "cost_s")  # fmt: skip
@@ -96,15 +96,20 @@ def ranking_of(board: Board) -> dict[str, Any]:
     }
 
 
-_SHOWN = ("baseline", "device", "machine", "status", "main_score", "score", "score_low", "score_high", "draws",
-          "rank_low", "rank_high", "front", "trust", "latency_ns", "delta_rss_bytes", "unranked", "reason", "retracted",
-          "marks")  # fmt: skip
+_SHOWN = ("baseline", "task_version", "device", "machine", "status", "main_score", "score", "score_low", "score_high",
+          "draws", "rank_low", "rank_high", "front", "trust", "latency_ns", "delta_rss_bytes", "unranked", "reason",
+          "retracted", "marks")  # fmt: skip
 
 
 def _place(entry: Entry) -> dict[str, Any]:
     row = entry.row
     of = flat(entry, TaskPage(row.task, row.task_version, "", (), ()))
-    return {name: rounded(of[name]) for name in _SHOWN if of[name] not in (None, "", False)}
+    return {name: rounded(of[name]) for name in _SHOWN if not _is_nothing(of[name])}
+
+
+def _is_nothing(value: object) -> bool:
+    """Not 0: that is a score."""
+    return value is None or value is False or value == ""
 
 
 def comma_separated(frame: pd.DataFrame) -> str:

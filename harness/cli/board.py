@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from harness.store import Store
 
+NOT_HERE = 4
+"""Exit code: a release that this installation cannot compute again."""
 _VERBS = {
     "build": "write the web page",
     "serve": "write the web page and show it on this machine",
     "release": "freeze what is there as a numbered release",
-    "verify": "compute a release again from its records",
+    "verify": "compute a release, or every one, again from its records",
     "diff": "say what moved between two releases, and why",
     "retract": "say that records no longer count, and why",
     "publish": "write the board as a data set",
@@ -32,8 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name in ("build", "serve"):
         made[name].add_argument("--to", default="site", metavar="DIR", help="default: site")
     made["serve"].add_argument("--port", type=int, default=8000)
-    for name in ("release", "verify"):
-        made[name].add_argument("name", metavar="RELEASE", help="year and month, for example 2026.11")
+    made["release"].add_argument("name", metavar="RELEASE", help="year and month, for example 2026.11")
+    made["verify"].add_argument("name", metavar="RELEASE", nargs="?", default="", help="default: every one there is")
     made["diff"].add_argument("old", metavar="RELEASE")
     made["diff"].add_argument("new", metavar="RELEASE", nargs="?", default="", help="default: what is there now")
     made["retract"].add_argument("records", metavar="RECORD", nargs="+", help="identifier, or the beginning of one")
@@ -42,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Exit code 1: a release that does not hold."""
+    """Exit code 1: a release that does not hold; 4: one that cannot be verified here."""
     from harness.errors import StoreError
     from harness.store import Store
 
@@ -63,9 +65,10 @@ def _build(store: Store, options: argparse.Namespace) -> int:
     board = read_board(store, load_registry().tasks)
     for path, why in board.broken:
         print(f"harness: {path} left out: {why}", file=sys.stderr)
-    releases, before = [], None
+    releases: list[ReleaseInfo] = []
+    before = None
     for release in releases_of(store):
-        moved = changes(before, release) if before else []
+        moved: list[str] = changes(before, release) if before else []
         table = str(release.folder / "table.csv")
         manifest = release.manifest.model_dump(mode="json")
         releases.append(ReleaseInfo(release.manifest.name, release.manifest.newest, table, manifest, moved))
@@ -103,14 +106,33 @@ def _release(store: Store, options: argparse.Namespace) -> int:
 
 
 def _verify(store: Store, options: argparse.Namespace) -> int:
-    from harness.board.release import verify_release
+    from harness.board.release import NotHere, verify_release
+    from harness.errors import StoreError, UsageError
     from harness.registry import load_registry
 
-    wrong = verify_release(store, load_registry().tasks, options.name)
-    for sentence in wrong:
-        print(f"harness: {sentence}", file=sys.stderr)
-    print(f"release {options.name} " + ("does not hold" if wrong else "holds: its ranking follows from its records"))
-    return 1 if wrong else 0
+    there = store.root / "releases"
+    names = [options.name] if options.name else sorted(p.name for p in there.glob("[!.]*") if p.is_dir())
+    if not names:
+        print(f"no release under {there}; `harness board release YEAR.MONTH` makes one")
+        return 0
+    tasks, fallen, elsewhere = load_registry().tasks, 0, 0
+    for name in names:
+        try:
+            wrong = verify_release(store, tasks, name)
+        except NotHere as error:
+            print(f"harness: {error}", file=sys.stderr)
+            print(f"release {name} cannot be verified here")
+            elsewhere += 1
+            continue
+        except (StoreError, UsageError) as error:
+            if options.name:
+                raise
+            wrong = [str(error)]  # the others are verified all the same
+        for sentence in wrong:
+            print(f"harness: {sentence}", file=sys.stderr)
+        print(f"release {name} " + ("does not hold" if wrong else "holds: its ranking follows from its records"))
+        fallen += bool(wrong)
+    return 1 if fallen else NOT_HERE if elsewhere else 0
 
 
 def _diff(store: Store, options: argparse.Namespace) -> int:

@@ -33,6 +33,8 @@ def execute(options: argparse.Namespace) -> int:
     path = Path(options.file)
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name the Python file in it")
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; name the Python file with the method")
     found = []
     for finding in check(path, options.seconds):
         found.append(finding)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from harness.compare import Comparison
     from harness.record import Record
+    from harness.store import Store
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +59,7 @@ def _rows(options: argparse.Namespace) -> list[tuple[list[Record], list[Record]]
     store = Store(options.results or default_results())
     by_task: list[tuple[list[Record], list[Record]]] = []
     for task in _tasks(options.task):
-        records = store.load(task)[0]
+        records = _counted(store, task)
         a, b = ([r for r in records if r.baseline.name == name] for name in (options.a, options.b))
         by_task.append((a, b))
     for name, side in ((options.a, 0), (options.b, 1)):
@@ -76,9 +77,16 @@ def _folders(options: argparse.Namespace) -> list[tuple[list[Record], list[Recor
 
     pairs = []
     for task in _tasks(options.task):
-        a, b = (_by_row(Store(folder).load(task)[0]) for folder in (options.a, options.b))
+        a, b = (_by_row(_counted(Store(folder), task)) for folder in (options.a, options.b))
         pairs += [(a[row], b[row]) for row in sorted(a.keys() & b.keys()) if options.baseline in ("", row)]
     return pairs
+
+
+def _counted(store: Store, task: str) -> list[Record]:
+    """What was not retracted."""
+    from harness.board.read import counted
+
+    return counted(store, store.load(task)[0])[0]
 
 
 def _by_row(records: list[Record]) -> dict[str, list[Record]]:
@@ -110,7 +118,8 @@ def _print(found: list[Comparison]) -> None:
     for heading in ["task", "case", *names, "score", first, second, "difference", "95 %", "draws", "costs", "verdict"]:
         table.add_column(heading, justify="left" if heading in ("task", "case", "costs", "verdict") else "right")
     for c in found:
-        costs = ", ".join(_ratio(r.name, r.value, r.interval) for r in c.ratios) or c.why_no_ratios
+        ratios = ", ".join(_ratio(r.name, r.value, r.interval) for r in c.ratios) or c.why_no_ratios
+        costs = "; ".join([ratios, *(f"doubtful: {mark}" for mark in c.marks)])
         interval = f"[{c.interval.low:+.3f}, {c.interval.high:+.3f}]" if c.interval else ""
         cells = [
             c.task,
@@ -144,4 +153,5 @@ def _flat(c: Comparison) -> dict[str, object]:
         "score_a": c.a.score, "score_b": c.b.score, "difference": c.difference,
         "interval": list(c.interval[:2]) if c.interval else None, "draws": c.shared, "verdict": c.verdict,
         "ratios": [asdict(r) for r in c.ratios], "why_no_ratios": c.why_no_ratios,
+        "marks": list(c.marks), "task_versions": [c.a.task_version, c.b.task_version],
     }  # fmt: skip

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import paths
 
+if TYPE_CHECKING:
+    from harness.store import Store
+
+_ID = re.compile(r"[0-9a-f]{16}-[0-9]{8}T[0-9]{6}-[0-9a-f]{8}")
+_ENVIRONMENT = re.compile(r"[0-9a-f]{16}")
 _STALE_S = 24 * 3600
 
 
@@ -42,37 +49,73 @@ def execute(options: argparse.Namespace) -> int:
 
 def _merge(sources: list[Path], root: Path) -> int:
     from harness.errors import StoreError
-    from harness.store import BrokenRecord, Store, read_record, sidecar_of
+    from harness.store import Store
+    from harness.submission.folder import MANIFEST, open_submission
+    from harness.submission.unpack import is_archive
 
     target = Store(root)
     target.prepare_to_write()
     have = {p.stem for p in target.paths()}
-    copied = skipped = 0
+    before, skipped = len(have), 0
     for source in sources:
-        if not (source / "records").is_dir():
+        if os.path.lexists(source / MANIFEST) or (source.is_file() and is_archive(source)):
+            with open_submission(source) as submission:  # a copy of what was checked; nothing else is read
+                skipped += _merge_one(submission.root, target, have)
+        elif (source / "records").is_dir():
+            skipped += _merge_one(source, target, have)
+        else:
             raise StoreError(f"{source} holds no records/ folder; name a results folder, for example results/local")
-        for path in Store(source).paths():
-            record = read_record(path)
-            if isinstance(record, BrokenRecord):
-                print(f"left out {path}: {record.reason}")
-            elif record.id in have:
-                skipped += 1
-            else:
-                sidecar = sidecar_of(path).read_bytes() if record.sidecar else b""
-                try:
-                    target.add(record, sidecar)
-                except ValueError:
-                    print(f"left out {path}: its sidecar does not match the digest on the record")
-                    continue
-                have.add(record.id)
-                copied += 1
-        for environment in sorted((source / "environments").glob("*.json")):
-            place = root / "environments" / environment.name
-            if not place.exists():
-                place.parent.mkdir(exist_ok=True)
-                shutil.copyfile(environment, place)
-    print(f"{copied} records copied into {root}, {skipped} were there already")
+    print(f"{len(have) - before} records copied into {root}, {skipped} were there already")
     return 0
+
+
+def _merge_one(source: Path, target: Store, have: set[str]) -> int:
+    """Copy what is not in `have`, which grows; returns how many were there. Files that are links, or whose name is not
+    what is in them, are left out and named."""
+    from harness.store import BrokenRecord, Store, read_record, sidecar_of
+
+    skipped = 0
+    for path in Store(source).paths():
+        sidecar_path = sidecar_of(path)
+        if why := _misplaced(path, source) or (_misplaced(sidecar_path, source) if sidecar_path.exists() else ""):
+            print(f"left out {path}: {why}")
+            continue
+        record = read_record(path)
+        if isinstance(record, BrokenRecord):
+            print(f"left out {path}: {record.reason}")
+        elif (
+            record.id != path.stem
+            or not _ID.fullmatch(record.id)
+            or path.parent != Store(source).folder(record.task.name, record.baseline.name)
+        ):
+            print(f"left out {path}: it holds the record of another place, {record.id[:80]!a}")
+        elif record.id in have:
+            skipped += 1
+        else:
+            try:
+                target.add(record, sidecar_path.read_bytes() if record.sidecar else b"")
+            except (ValueError, OSError):
+                print(f"left out {path}: its sidecar does not match the digest on the record")
+                continue
+            have.add(record.id)
+    for environment in sorted((source / "environments").glob("*.json")):
+        place = target.root / "environments" / environment.name
+        why = _misplaced(environment, source)
+        if not why and not _ENVIRONMENT.fullmatch(environment.stem):
+            why = "an environment is named by its digest, 16 hexadecimal digits"
+        if why:
+            print(f"left out {environment}: {why}")
+        elif not place.exists():
+            place.parent.mkdir(exist_ok=True)
+            shutil.copyfile(environment, place, follow_symlinks=False)
+    return skipped
+
+
+def _misplaced(path: Path, source: Path) -> str:
+    """Why a file below `source` is not read: it, or a folder on the way to it, is a link, or it is no plain file."""
+    if path.resolve() != source.resolve() / path.relative_to(source):
+        return "it is a link, or lies behind one; only files are copied"
+    return "" if path.is_file() else "it is no plain file"
 
 
 def _clean(root: Path, caches: bool) -> int:

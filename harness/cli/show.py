@@ -49,6 +49,12 @@ def execute(options: argparse.Namespace) -> int:
         records += found
         for bad in broken:
             print(f"harness: {bad.path} left out: {bad.reason}; `harness results clean` moves it away", file=sys.stderr)
+    if (store.root / "statements").is_dir():
+        from harness.board.read import counted
+
+        records, retracted = counted(store, records)
+        if retracted:
+            print(f"harness: {retracted} retracted records left out; `harness board` shows them", file=sys.stderr)
     rows = [
         r for r in rows_of(records, samples_in(store))
         if (not options.case or fnmatch.fnmatchcase(r.case, options.case)) and options.baseline in ("", r.baseline)

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 
 from harness.submission.company import company
 from harness.submission.listening import Listening
-from harness.submission.strangers import PREFIX, apart, strangers
+from harness.submission.strangers import PAIRS, PREFIX, apart, strangers
 from harness.task import Answer, Baseline, Case, Draw, InvalidAnswer, Meter, Question, Scored, Task
 
 if TYPE_CHECKING:
     from harness.registry import TaskSpec
 
+MOST_ARRAYS = 300
+"""Arrays of the audits that one answer may hold: each stream that is timed has about four."""
 REFERENCE = "reference"
 """Items that others are told as a share of (see `harness.findings`): no method's."""
 
@@ -77,6 +79,7 @@ class Audited(Task[Baseline]):
     def score(self, case: Case, draw: Draw, answer: Answer) -> Scored:
         """As the task scores, with what the audits saw as further items."""
         own, seen = apart(answer)
+        _check(seen)
         scored = self.inner.score(case, draw, own)
         items = dict(scored.items)
         for name, array in seen.items():
@@ -117,6 +120,22 @@ class Audited(Task[Baseline]):
 
 def _main(task: Task[Any]) -> str:
     return next((score.name for score in task.scores if score.main), "")
+
+
+def _check(seen: Mapping[str, Any]) -> None:
+    """Refuse what no audit leaves: the child writes it, and all of it is read here. Raises InvalidAnswer."""
+    if len(seen) > MOST_ARRAYS:
+        raise InvalidAnswer(f"{len(seen)} arrays of the audits, more than {MOST_ARRAYS}")
+    for name, array in seen.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+            raise InvalidAnswer(f"{name!r} is no array of numbers")
+        rows = array.shape[0] if array.ndim else 0
+        flat = not name.startswith(PREFIX + "timed[")
+        if rows > PAIRS or (flat and array.size > PAIRS):
+            raise InvalidAnswer(f"{name!r} has {rows} rows, more than {PAIRS}")
+        places = name.startswith(PREFIX + "rows[")
+        if places and (array.dtype.kind not in "iu" or not array.size or int(array.min()) < 0):
+            raise InvalidAnswer(f"{name!r} holds no places of questions")
 
 
 # What the judge makes of it -------------------------------------------------------------------------------------------

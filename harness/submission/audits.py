@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from numpy.typing import NDArray
 
 from harness.stats import median_interval, t_pvalue
-from harness.submission.strangers import FEWEST, PREFIX
+from harness.submission.strangers import FEWEST, PREFIX, SHORTEST_NS
 
 if TYPE_CHECKING:
+    from harness.record import Record
     from harness.registry import TaskSpec
 
 CACHED = 1.1
@@ -27,6 +29,10 @@ CACHED = 1.1
 LEVEL = 0.999
 LOST = 0.01
 """What timed answers may lose of the score, on the mean over those that were looked at."""
+_TIMED = re.compile(r"(query|predict)(\[[^\]]*\])?")
+UNSEEN = {("length", "scan-l22-published")}
+"""Task and case whose single questions are not put as they stand in the draw (cut to their own length, one by one):
+nobody's can be audited."""
 TRANSDUCTIVE = 1e-3
 """1 - cosine by which a text's vector may depend on the texts encoded with it."""
 
@@ -59,6 +65,54 @@ def audits_of(items: Mapping[str, NDArray[Any]]) -> list[Audit]:
     for wanted in ("caching", "timed-accuracy"):
         if not any(audit.name == wanted for audit in found):
             found.append(Audit(wanted, "not done", "nothing of it is timed question by question"))
+    return found
+
+
+def timed_streams(task: str, case: str, claimed: Iterable[Record]) -> list[str]:
+    """Streams of single questions that records claim to have timed, and that audits can look at: long enough, and of
+    questions as the task asks them."""
+    if (task, case) in UNSEEN:
+        return []
+    names = {latency.name for record in claimed for latency in record.latency if latency.n >= 2 * FEWEST}
+    return sorted(n for n in names if _TIMED.fullmatch(n))
+
+
+def required(audits: Sequence[Audit], streams: Sequence[str]) -> list[Audit]:
+    """The same audits, where questions are claimed to be timed: then what was not done has failed, for the worker does
+    audit such streams, and a method has no say in it."""
+    if not streams:
+        return list(audits)
+    why = f"{', '.join(streams)} is claimed to be timed, and the audit of it is not there: "
+    told = [replace(a, verdict="failed", evidence=why + a.evidence) if _is_missing(a) else a for a in audits]
+    for stream in streams:
+        if not any(a.name == "caching" and a.evidence.startswith(f"{stream}: ") for a in audits):
+            told.append(Audit("caching", "failed", f"{stream} is claimed to be timed, and no pairs of it are there"))
+    return told
+
+
+def _is_missing(audit: Audit) -> bool:
+    return audit.verdict == "not done" and audit.name in ("caching", "timed-accuracy")
+
+
+def unmeasured(items: Mapping[str, NDArray[Any]], phases: Mapping[str, tuple[int, int]]) -> list[Audit]:
+    """Pairs that the clock outside of the child does not bear out. `phases`: items and wall time (ns) of the phases
+    that were stamped there, by name. A phase has two calls a pair, takes at least as long as all of them together, and
+    at least as long as every audit does."""
+    found = []
+    for name in sorted(items):
+        if not name.startswith(f"{PREFIX}fresh["):
+            continue
+        stream = name.partition("[")[2][:-1]
+        pairs = [items[name], items.get(f"{PREFIX}again[{stream}]", items[name][:0])]
+        said_ns = sum(float(array.sum()) for array in pairs)
+        calls, wall_ns = phases.get(PREFIX + stream, (0, 0))
+        if len(pairs[0]) != len(pairs[1]) or 2 * len(pairs[0]) > calls or min(a.min(initial=0) for a in pairs) < 0:
+            wrong = f"{len(pairs[0])} and {len(pairs[1])} calls are told, and {calls} were announced"
+        elif wall_ns < max(said_ns, SHORTEST_NS):
+            wrong = f"{said_ns / 1e6:.1f} ms of calls are told, in a phase of {wall_ns / 1e6:.1f} ms"
+        else:
+            continue
+        found.append(Audit("caching", "failed", f"{stream}: the audit was not run as it is: {wrong}"))
     return found
 
 
@@ -168,4 +222,7 @@ def _is_method(node: ast.Call) -> bool:
     return isinstance(node.func, ast.Attribute)
 
 
-__all__ = ["Audit", "audits_of", "caching", "own_solver", "timed_accuracy", "transductive"]
+__all__ = [
+    "Audit", "audits_of", "caching", "own_solver", "required", "timed_accuracy", "timed_streams", "transductive",
+    "unmeasured",
+]  # fmt: skip

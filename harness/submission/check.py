@@ -36,11 +36,15 @@ def check(path: Path, seconds: float = BUDGET_S) -> Iterator[Finding]:
     registry = load_registry()
     try:
         rows = read_baseline_file(path, registry.tasks)
+        task = registry.tasks[rows[0].task]
+        seen = look_at(path, task, rows)
     except UsageError as error:
         yield Finding("interface", "failed", str(error), "mend it, and check again")
         return
-    task = registry.tasks[rows[0].task]
-    yield from look_at(path, task, rows)
+    except RecursionError:
+        yield Finding("interface", "failed", f"{path}: a declaration nests too deeply", "write a plain literal")
+        return
+    yield from seen
     taken = {r.name: r for r in registry.rows(task) if r.path != path.resolve()}
     for row in rows:
         if row.name in taken:

@@ -38,8 +38,8 @@ def company(method: Any, question: Question, prepared: Mapping[str, Any]) -> dic
         smaller = [vector for group in (chosen[:half], chosen[half:])
                    for vector in _encoded(encode, [texts[i] for i in group])]  # fmt: skip
         apart = [
-            max(_far(reference[j], _encoded(encode, [texts[i]])[0]), _far(reference[j], shuffled[i]),
-                _far(reference[j], smaller[j]))
+            max(far(reference[j], _encoded(encode, [texts[i]])[0]), far(reference[j], shuffled[i]),
+                far(reference[j], smaller[j]))
             for j, i in enumerate(chosen)
         ]  # fmt: skip
         found[f"{PREFIX}off[{part}]"] = np.array(apart)
@@ -60,7 +60,7 @@ def _encoded(encode: Callable[[list[str]], Any], texts: list[str]) -> list[NDArr
     return [np.atleast_2d(np.asarray(vector, np.float64)) for vector in made]
 
 
-def _far(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def far(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """The largest 1 - cosine of two sets of vectors, row by row; 2 where they are not as many."""
     return float(off(a, b).max()) if a.shape == b.shape and len(a) else 2.0
 

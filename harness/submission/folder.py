@@ -17,21 +17,33 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import UsageError
 from harness.record import Record
 from harness.redact import redact
 from harness.store import Store
+from harness.submission.declared import declared_rows
+from harness.submission.fits import group_of, refuse_unfit
 from harness.submission.requirements import parse_lock
-from harness.submission.strict import Json, Refused, checked_name, read_arrays, read_json, shown
+from harness.submission.strict import (
+    Refused,
+    checked_name,
+    in_file,
+    inflated_bytes,
+    read_arrays,
+    read_json,
+    shown,
+    validated,
+)
 from harness.submission.unpack import MAX_BYTES, MAX_FILES, is_archive, unpack
+from harness.task import Scale
 
 if TYPE_CHECKING:
     from harness.registry import BaselineSpec
@@ -39,6 +51,8 @@ if TYPE_CHECKING:
 MANIFEST, LOCK = "submission.json", "requirements.lock"
 _SIZES = {MANIFEST: 8 << 20, LOCK: 1 << 20, ".py": 1 << 20, ".json": 4 << 20, ".npz": 16 << 20}
 """Bytes that a file of this name or kind may have."""
+MAX_NUMBERS = 1 << 30
+"""Bytes of all arrays together, inflated."""
 _HEX = re.compile(r"[0-9a-f]{64}")
 _IDENTITY = re.compile(r"[0-9a-f]{16}-\d{8}T\d{6}-[0-9a-f]{8}")
 _LAYOUT = re.compile(
@@ -47,9 +61,6 @@ _LAYOUT = re.compile(
     re.ASCII,
 )
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-ModelT = TypeVar("ModelT", bound=BaseModel)
-GivenT = TypeVar("GivenT")
-ReadT = TypeVar("ReadT")
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -75,6 +86,8 @@ class Manifest(BaseModel):
     files: dict[str, Digest]
     """SHA-256 of every file but this one, by relative path."""
     requirements: Literal["", "requirements.lock"] = ""
+    scale: Scale = "standard"
+    """All cells of this scale are there, of every row that the files declare."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +144,15 @@ def _opened(given: Path, scratch: Path) -> Submission:
     _same_names(manifest, there)
     root = scratch / "submission"
     root.mkdir()
+    inflated = 0
     for name in sorted(there):
         content = _content(folder, name)
         if name != MANIFEST and digest_of(content) != manifest.files[name]:
             raise Refused(f"{name} is not the file that {MANIFEST} names: its digest is another")
         if name.endswith(".npz"):
-            _in_file(name, read_arrays, content)
+            inflated += inflated_bytes(in_file(name, read_arrays, content))
+            if inflated > MAX_NUMBERS:
+                raise Refused(f"holds arrays of more than {MAX_NUMBERS >> 20} MiB, with {name}")
         if name == LOCK:
             _lock(content)
         target = root / name
@@ -144,8 +160,8 @@ def _opened(given: Path, scratch: Path) -> Submission:
         target.write_bytes(content)
     shutil.rmtree(scratch / "unpacked", ignore_errors=True)
     submission = Submission(root, manifest, Store(root), [root / name for name in manifest.baselines])
-    rows = _rows(submission)
-    _records(submission, rows, there)
+    named = dict(zip(manifest.baselines, submission.baselines, strict=True))
+    _records(submission, declared_rows(root, named, manifest.tasks), there)
     return submission
 
 
@@ -230,9 +246,9 @@ def _content(folder: Path, name: str) -> bytes:
 
 
 def _manifest(content: bytes) -> Manifest:
-    manifest = _validated(MANIFEST, Manifest, content)
+    manifest = validated(MANIFEST, Manifest, content)
     for name in [*manifest.files, *manifest.baselines]:
-        _in_file(MANIFEST, checked_name, name)
+        in_file(MANIFEST, checked_name, name)
     lower = {name.lower() for name in manifest.files}
     if len(lower) != len(manifest.files):
         raise Refused(f"{MANIFEST} names two files that differ in capital letters only")
@@ -259,44 +275,17 @@ def _same_names(manifest: Manifest, there: set[str]) -> None:
         raise Refused(f"{more[0]} is not named by {MANIFEST}{hint or '; delete it, or run `harness submit` again'}")
 
 
-def _rows(submission: Submission) -> Mapping[tuple[str, str], BaselineSpec]:
-    """The rows that the files declare, by task and name; each file lies where its task is."""
-    from harness.registry import load_registry, read_baseline_file
-    from harness.sources import first_party_sources, plugin_roots
-
-    roots = [submission.root.resolve()]
-    roots += [place.resolve() for kind in ("tasks", "baselines") for place, _ in plugin_roots(kind)]
-    rows: dict[tuple[str, str], BaselineSpec] = {}
-    for name, path in zip(submission.manifest.baselines, submission.baselines, strict=True):
-        try:
-            found = read_baseline_file(path, load_registry().tasks)
-            sources = first_party_sources(path)
-        except UsageError as error:
-            raise Refused(str(error).replace(str(submission.root) + "/", "")) from None
-        except (ValueError, LookupError, RecursionError, MemoryError, OSError, TypeError) as error:
-            raise Refused(f"{name} cannot be read as Python source ({type(error).__name__})") from None
-        if outside := [source for source in sources if not any(source.is_relative_to(root) for root in roots)]:
-            raise Refused(f"{name} imports {outside[0].name}, which lies outside of the submission")
-        for row in found:
-            if PurePosixPath(name).parent.as_posix() != f"baselines/{row.task}":
-                raise Refused(f"{name} is a baseline of {row.task}; its place is baselines/{row.task}/")
-            if row.task not in submission.manifest.tasks:
-                raise Refused(f"{name} is a baseline of {row.task}, which {MANIFEST} does not name")
-            if rows.setdefault((row.task, row.name), row) is not row:
-                raise Refused(f"{name} declares the row {shown(row.name)}, which another file declares as well")
-    return rows
-
-
 def _records(submission: Submission, rows: Mapping[tuple[str, str], BaselineSpec], there: set[str]) -> None:
     """Every record is valid and of these rows, and has its sidecar and its environment; nothing else is there."""
     manifest, root = submission.manifest, submission.root
-    seen: dict[tuple[str, int, int], str] = {}
+    seen: dict[tuple[object, ...], str] = {}
     used: set[str] = set()
     identities: dict[str, Record] = {}
     for name in sorted(n for n in there if n.startswith("records/") and n.endswith(".json")):
         record = _record(name, (root / name).read_bytes())
         _fits(name, record, manifest, rows)
-        again = seen.setdefault((record.key, record.repeat, record.seed), name) if record.kind == "cell" else name
+        place = (record.task.name, *group_of(record), record.repeat, record.seed)
+        again = seen.setdefault(place, name) if record.kind == "cell" else name
         if again != name:  # a preparation may have been made anew for later rows
             raise Refused(f"{name} is of the same cell, seed and process as {again}; keep the newest one")
         if record.id in identities:
@@ -324,10 +313,24 @@ def _records(submission: Submission, rows: Mapping[tuple[str, str], BaselineSpec
         raise Refused(f"{MANIFEST} and the records do not name the same rows: {shown(strange[0])}")
     if strange := sorted({*manifest.tasks} ^ {r.task.name for r in identities.values()}):
         raise Refused(f"{MANIFEST} and the records do not name the same tasks: {shown(strange[0])}")
+    _fit_tasks(submission, rows, identities)
+
+
+def _fit_tasks(
+    submission: Submission, rows: Mapping[tuple[str, str], BaselineSpec], records: Mapping[str, Record]
+) -> None:  # fmt: skip
+    """The records are what running these rows leaves: cases, scores, and all cells."""
+    from harness.registry import load_registry
+
+    for task in submission.manifest.tasks:
+        of = {Store("").folder(task, r.baseline.name).joinpath(f"{identity}.json").as_posix(): r
+              for identity, r in records.items() if r.task.name == task}  # fmt: skip
+        own = [row for (name, _), row in rows.items() if name == task]
+        refuse_unfit(of, load_registry().tasks[task], own, submission.manifest.scale)
 
 
 def _record(name: str, content: bytes) -> Record:
-    record = _validated(name, Record, content)
+    record = validated(name, Record, content)
     if record.id != PurePosixPath(name).stem or not _IDENTITY.fullmatch(record.id):
         raise Refused(f"{name} holds a record of another name, {shown(record.id)}")
     digests = [record.key, record.task.source_digest, record.baseline.source_digest]
@@ -366,40 +369,6 @@ def _fits(name: str, record: Record, manifest: Manifest, rows: Mapping[tuple[str
 def _environment(name: str, content: bytes) -> None:
     from harness.measure.environment import environment_digest
 
-    value = _in_file(name, read_json, content)
+    value = in_file(name, read_json, content)
     if not isinstance(value, dict) or environment_digest(value) != PurePosixPath(name).stem:
         raise Refused(f"{name} does not hold the environment that it is named by")
-
-
-def _validated(name: str, model: type[ModelT], content: bytes) -> ModelT:
-    """The model in a file, whose values are all of the kind that they are written as."""
-    value = _in_file(name, read_json, content)
-    try:
-        made = model.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Refused(f"{name}: {shown(where)}: {shown(first['msg'])}") from None
-    if where := _difference(value, made.model_dump(mode="json")):
-        raise Refused(f"{name}: {shown(where)} is written as another kind of value than it is")
-    return made
-
-
-def _difference(given: Json, meant: Json, where: str = "") -> str:
-    """Where a value is not, in type or content, what it was understood as; empty if nowhere."""
-    if type(given) is not type(meant):
-        return where or "it"
-    if isinstance(given, dict):
-        pairs = [(given[key], meant.get(key), f"{where}.{key}".strip(".")) for key in given]
-    elif isinstance(given, list):
-        pairs = [(g, m, f"{where}.{i}") for i, (g, m) in enumerate(zip(given, meant, strict=True))]
-    else:
-        return "" if given == meant else where
-    return next((found for pair in pairs if (found := _difference(*pair))), "")
-
-
-def _in_file(name: str, read: Callable[[GivenT], ReadT], argument: GivenT) -> ReadT:
-    try:
-        return read(argument)
-    except Refused as error:
-        raise Refused(f"{name} {error}" if not str(error).startswith("'") else f"{name}: {error}") from None

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.submission.company import off
-from harness.submission.strangers import FEWEST, PAIRS, PREFIX, apart, is_table, is_texts, some
+from harness.submission.company import far, off
+from harness.submission.strangers import FEWEST, PAIRS, PREFIX, SHORTEST_NS, apart, is_table, is_texts, some
 from harness.task import Answer, Meter, Question
 
-LONGEST_NS, SHORTEST_NS = 5_000_000_000, 600_000_000
-"""How long the pairs may take; how long the phase lasts, at least, for the keeper's clock to tell the child's."""
+LONGEST_NS = 5_000_000_000
+"""How long the pairs may take."""
 LISTENED = 48
 """Timed calls whose results are kept, chosen where the method cannot know which."""
 ItemT = TypeVar("ItemT")
@@ -33,6 +33,8 @@ class Listening:
         self._strangers = {name[len(PREFIX) :]: list(range(len(part))) for name, part in strangers.items()}
         self._asked = strangers
         self._seen: Arrays = {}
+        self._vectors: dict[str, dict[int, NDArray[Any]]] = {}
+        """What timed encoders return, by stream and row."""
 
     def phase(self, name: str, items: int = 1, alone: bool = True) -> AbstractContextManager[None]:
         return self._meter.phase(name, items, alone)
@@ -60,14 +62,18 @@ class Listening:
     def arrays(self, answer: Answer) -> Arrays:
         """What was seen, and how far vectors among it lie from those of the answer."""
         found = dict(self._seen)
-        for name in list(found):
-            stream, _, key = name.partition("|")
-            vectors = answer.get("queries")
-            if key == "vectors" and isinstance(vectors, np.ndarray) and vectors.ndim == 2:
-                rows = found[f"{PREFIX}rows[{stream.partition('[')[2]}"]
-                timed = found[name].reshape(len(rows), -1)
-                if timed.shape[1] == vectors.shape[1] and f"{key}_offsets" not in answer:
-                    found[f"{PREFIX}off[timed {stream.partition('[')[2]}"] = off(timed, vectors[rows])
+        vectors, offsets = answer.get("queries"), answer.get("queries_offsets")
+        for stream, timed in self._vectors.items():
+            if not isinstance(vectors, np.ndarray) or vectors.ndim != 2:
+                continue
+            rows = sorted(timed)
+            if offsets is None and all(timed[row].size == vectors.shape[1] for row in rows):
+                stacked = np.stack([timed[row].ravel() for row in rows])
+                found[f"{PREFIX}off[timed {stream}]"] = off(stacked, vectors[rows])
+            elif offsets is not None:  # as many vectors as a text has tokens
+                found[f"{PREFIX}off[timed {stream}]"] = np.array(
+                    [far(timed[row], vectors[offsets[row] : offsets[row + 1]]) for row in rows]
+                )
         return found
 
     def _keep(self, stream: str, kept: Mapping[int, Mapping[str, NDArray[Any]]]) -> None:
@@ -78,6 +84,9 @@ class Listening:
             arrays = [kept[row].get(key, np.zeros(0)) for row in rows]
             if all(a.shape == arrays[0].shape and a.dtype == arrays[0].dtype for a in arrays):
                 self._seen[f"{PREFIX}timed[{stream}]|{key}"] = np.stack(arrays)
+        vectors = {row: of["vectors"] for row, of in kept.items() if "vectors" in of}
+        if vectors:
+            self._vectors[stream] = vectors
         if keys:
             self._seen[f"{PREFIX}rows[{stream}]"] = np.array(rows)
 

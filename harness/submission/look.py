@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.errors import UsageError
 from harness.registry import BaselineSpec, TaskSpec
 from harness.sources import first_party_sources, parse, plugin_roots
 from harness.task import Baseline
@@ -41,7 +42,17 @@ class Finding:
 
 
 def look_at(path: Path, task: TaskSpec, rows: Sequence[BaselineSpec]) -> list[Finding]:
-    """Everything that the source shows. The file has been read as a baseline of `task` before."""
+    """Everything that the source shows. The file has been read as a baseline of `task` before. Raises UsageError for a
+    source whose expressions nest too deeply."""
+    try:
+        return _all_findings(path, task, rows)
+    except RecursionError:
+        raise UsageError(
+            f"{path}: an expression in it nests too deeply to be looked at; split it into several"
+        ) from None
+
+
+def _all_findings(path: Path, task: TaskSpec, rows: Sequence[BaselineSpec]) -> list[Finding]:
     tree = parse(path, "baseline")
     node = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == rows[0].class_name)
     parameters = len(rows[0].params)

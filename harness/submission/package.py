@@ -13,16 +13,27 @@ from typing import NamedTuple
 
 from harness import __version__
 from harness.errors import UsageError
-from harness.plan import Cell, Request, cells_of
-from harness.record import FINAL, Record
+from harness.plan import Request, cells_of
+from harness.record import Record
 from harness.redact import redact
 from harness.registry import BaselineSpec, TaskSpec, load_registry, read_baseline_file
 from harness.store import BrokenRecord, Store, read_record, sidecar_of
+from harness.submission.declared import taken
+from harness.submission.fits import (
+    Group,
+    group_of,
+    is_finished,
+    known_cases,
+    missing_cells,
+    other_case,
+    wanted_cells,
+)
 from harness.submission.folder import LOCK, MANIFEST, Manifest, open_submission
 from harness.submission.look import own_sources
 from harness.submission.requirements import needs_lock, read_lock
 from harness.submission.steps import Step, make_folder, write_file
-from harness.task import Scale
+from harness.submission.strict import Refused
+from harness.task import Case, Scale
 
 _SHOWN = 300
 """Characters of a list that are shown."""
@@ -46,6 +57,7 @@ class Package:
     files: Mapping[str, bytes]
     left_out: tuple[str, ...]
     n_records: int
+    scale: Scale = "standard"
 
     @property
     def manifest(self) -> bytes:
@@ -59,6 +71,7 @@ class Package:
             rows=sorted(self.rows),
             files={name: hashlib.sha256(content).hexdigest() for name, content in sorted(self.files.items())},
             requirements="requirements.lock" if LOCK in self.files else "",
+            scale=self.scale,
         )
         return (json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n").encode()
 
@@ -66,14 +79,14 @@ class Package:
 def packaged(path: Path, results: Path, scale: Scale, lock: Path | None = None) -> Package:
     """What would be sent of a file and its records. Raises UsageError, with what to do, where something is amiss."""
     registry = load_registry()
-    rows = read_baseline_file(path, registry.tasks)
+    try:
+        rows = read_baseline_file(path, registry.tasks)
+    except RecursionError:
+        raise UsageError(f"{path}: a declaration nests too deeply; write a plain literal") from None
     task = registry.tasks[rows[0].task]
-    taken = {r.name: r.path.name for r in registry.rows(task) if r.path and r.path != path.resolve()}
-    if clash := [row.name for row in rows if row.name in taken]:
-        raise UsageError(
-            f"{task.name} has a row {clash[0]} already, of {taken[clash[0]]}; give yours another name (in `variants`, "
-            "or the file's) and run it again"
-        )  # fmt: skip
+    for row in rows:
+        if why := taken(row, task, f"baselines/{task.name}/{path.name}"):
+            raise UsageError(f"{path.name} declares the row {row.name}, {why}")
     store = Store(results)
     found, left_out = _chosen(store, path, task, rows, scale)
     files = {f"baselines/{task.name}/{name}": source.read_bytes() for name, source in _sources(path).items()}
@@ -93,7 +106,7 @@ def packaged(path: Path, results: Path, scale: Scale, lock: Path | None = None) 
             "file that names them)"
         )  # fmt: skip
     names = tuple(sorted({record.baseline.name for _, record in found}))
-    return Package(task, names, files, tuple(left_out), len(found))
+    return Package(task, names, files, tuple(left_out), len(found), scale)
 
 
 def remarks_on(files: Mapping[str, bytes]) -> Iterator[Remark]:
@@ -165,20 +178,28 @@ def _chosen(
     every: list[tuple[Path, Record]] = []
     reasons: dict[str, int] = {}
     for row in rows:
+        there: list[tuple[Path, Record]] = []
         for place in sorted(store.folder(task.name, row.name).glob("*.json")):
             record = read_record(place)
             if isinstance(record, BrokenRecord):
                 raise UsageError(f"{place} holds no valid record: {record.reason}; delete it, and run: {again}")
-            reason = _left_out(record, task, row)
+            there.append((place, record))
+        known = _known(task, row, [record for _, record in there])
+        for place, record in there:
+            reason = _left_out(record, task, row, known)
             if reason:
                 reasons[reason] = reasons.get(reason, 0) + 1
             else:
                 every.append((place, record))
-    newest: dict[tuple[str, int], tuple[Path, Record]] = {}
+    newest: dict[tuple[Group, int, int], tuple[Path, Record]] = {}
     for place, record in sorted(every, key=lambda pair: (pair[1].provenance.started, pair[1].id)):
         if record.kind == "cell":
-            newest[record.key, record.repeat] = place, record
+            newest[group_of(record), record.seed, record.repeat] = place, record
     found = list(newest.values())
+    kept = _chosen_draws(task, rows, scale, [record for _, record in found])
+    if n := sum(record.id not in kept for _, record in found):
+        reasons["not finished, or of draws that are not a range from 0 on: all of one are sent, none is chosen"] = n
+    found = [(place, record) for place, record in found if record.id in kept]
     left_out = [f"{n} {'record' if n == 1 else 'records'}: {reason}" for reason, n in reasons.items()]
     _refuse_incomplete(task, rows, scale, [r for _, r in found], again, left_out)
     _refuse_unfit(task, [r for _, r in found], again)
@@ -190,7 +211,16 @@ def _chosen(
     return [*prepared, *found], left_out
 
 
-def _left_out(record: Record, task: TaskSpec, row: BaselineSpec) -> str:
+def _known(task: TaskSpec, row: BaselineSpec, records: Sequence[Record]) -> dict[str, Case]:
+    """Cases that records of this text of a row may be of."""
+    of_text = [r for r in records if r.baseline.source_digest == row.source_digest and r.task.version == task.version]
+    try:
+        return known_cases(of_text, task)
+    except Refused as error:
+        raise UsageError(f"the records {error}; delete those of {row.name}, and run it again") from None
+
+
+def _left_out(record: Record, task: TaskSpec, row: BaselineSpec, known: Mapping[str, Case]) -> str:
     """Why a record of a row is not sent; empty if it may be."""
     if record.kind == "control":
         return "answered by the judge"
@@ -200,11 +230,9 @@ def _left_out(record: Record, task: TaskSpec, row: BaselineSpec) -> str:
         return "of an earlier text of the file, or of what it imports; a changed method is another one"
     if record.baseline.pinned is not None:
         return "run with versions of --with; rows of the board run with what is installed"
-    words = shlex.split(record.provenance.command)
-    if "--data" in words:
-        return "on data of your own"
-    if "--set" in words:
-        return "on cases with changed parameters"
+    if why := other_case(record, task, known):
+        changed = "[" in record.case.name  # as `--set` names them
+        return "on cases with changed parameters" if changed else f"on data of your own, or of a case {why}"
     return ""
 
 
@@ -212,14 +240,8 @@ def _refuse_incomplete(
     task: TaskSpec, rows: Sequence[BaselineSpec], scale: Scale, records: Sequence[Record], again: str,
     left_out: Sequence[str],
 ) -> None:  # fmt: skip
-    done = {_place_of(r): r for r in records if r.status in FINAL or r.status in ("timeout", "oom")}
-    answered = {place[:3] for place, r in done.items() if r.repeat == 0 and r.status == "ok"}
-    wanted = [c for c in cells_of(Request([task], {task.name: rows}, scale))]
-    missing = [
-        cell for cell in wanted
-        if _cell_place(cell) not in done and not (cell.repeat and _cell_place(cell)[:3] not in answered)
-    ]  # fmt: skip
-    if missing:
+    wanted = cells_of(Request([task], {task.name: rows}, scale))
+    if missing := missing_cells(records, task, rows, scale):
         others = f" ({'; '.join(left_out)})" if left_out else ""
         raise UsageError(
             f"{len(missing)} of {len(wanted)} cells of scale {scale} have no finished record of this file{others}, for "
@@ -227,12 +249,25 @@ def _refuse_incomplete(
         )
 
 
-def _place_of(record: Record) -> tuple[str, str, int, int]:
-    return record.baseline.name, record.case.name, record.seed, record.repeat
-
-
-def _cell_place(cell: Cell) -> tuple[str, str, int, int]:
-    return cell.row.name, cell.case.name, cell.seed, cell.repeat
+def _chosen_draws(task: TaskSpec, rows: Sequence[BaselineSpec], scale: Scale, records: Sequence[Record]) -> set[str]:
+    """Identifiers of the records of whole groups (a row, a case, a device, a number of threads): all draws that the
+    scale asks for are there; of more, those that go on counting from there. Nobody chooses among draws."""
+    needed: dict[tuple[str, str], int] = {}
+    for cell in wanted_cells(task, rows, scale):
+        at = cell.row.name, cell.case.name
+        needed[at] = max(needed.get(at, 0), cell.seed + 1)
+    seeds: dict[Group, set[int]] = {}
+    for record in records:
+        if is_finished(record) and not record.repeat:
+            seeds.setdefault(group_of(record), set()).add(record.seed)
+    counts = {group: next(n for n in range(len(of) + 1) if n not in of) for group, of in seeds.items()}
+    # A group that is not whole may be the only one of its case: then what is missing is named, with all that is there.
+    whole = {group for group, n in counts.items() if n >= needed.get(group[:2], 1)}
+    beside = {group[:2] for group in whole}
+    return {
+        r.id for r in records
+        if (group := group_of(r)) in counts and (group in whole or group[:2] not in beside) and r.seed < counts[group]
+    }  # fmt: skip
 
 
 def _refuse_unfit(task: TaskSpec, records: Sequence[Record], again: str) -> None:

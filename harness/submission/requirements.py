@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,17 +21,23 @@ from harness import overlay
 from harness.errors import UsageError
 from harness.overlay import Overlay, normalised
 from harness.registry import BaselineSpec
+from harness.submission.strict import Refused, central_directory
 
 _PIN = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==(?P<version>(?:\d+!)?\d+(?:\.\d+)*[A-Za-z0-9.+]*)"
     r"(?P<hashes>(?:\s+--hash=sha256:[0-9a-f]{64})+)"
 )
 _MAKE = "uv pip compile --generate-hashes --no-header --no-annotate requirements.in -o requirements.lock"
+_CODING = re.compile(r"coding[:=]")
 _OURS = ("limits-harness", "pip", "setuptools")
 _NOT_THEIRS = {"harness", "sitecustomize", "usercustomize", "site", "os", "sys", "importlib", "encodings", "codecs"}
 _PIP_SOURCES = ("PIP_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CERT")
 _MAX_LINES, _MAX_BYTES = 500, 1 << 20
 _UNPACKED_BYTES, _TIMEOUT_S = 8 << 30, 900
+_FILE_BYTES, _MEMORY_BYTES = 4 << 30, 8 << 30
+"""One wheel, or one file of it; and what pip may map."""
+_MEMBERS, _LIST_BYTES = 200_000, 64 << 20
+"""Files of a wheel, and the list of them."""
 
 
 class Requirement(NamedTuple):
@@ -59,9 +67,12 @@ def parse_lock(data: bytes, lock: Path) -> list[Requirement]:
     if len(data) > _MAX_BYTES:
         raise UsageError(f"{lock}: is larger than {_MAX_BYTES} bytes")
     try:
-        text = data.decode("utf-8")
+        text = data.decode("ascii")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{lock}: cannot be read: {error}") from None
+        raise UsageError(f"{lock}: cannot be read: {error}; only ASCII is taken") from None
+    if coding := _CODING.search(text):  # pip would read the file in that encoding, and see other lines than we do
+        at = text.count("\n", 0, coding.start()) + 1
+        raise UsageError(f"{lock}:{at}: a line that looks like a declaration of an encoding is not taken; leave it out")
     found: dict[str, Requirement] = {}
     for number, line in _lines(text):
         match = _PIN.fullmatch(line)
@@ -87,15 +98,20 @@ def install_locked(lock: Path, into: Path) -> Overlay:
     interpreter, a digest that differs, or a wheel that brings what is not its own.
     """
     wanted = read_lock(lock)
-    site, pinned = into / "site", into / "pinned.txt"
-    shutil.rmtree(site, ignore_errors=True)
-    site.mkdir(parents=True)
+    site, wheels, pinned = into / "site", into / "wheels", into / "pinned.txt"
+    for folder in (site, wheels):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
     # written anew: pip is shown what was understood, not what somebody wrote
     pinned.write_text("".join(f"{each.line}\n" for each in wanted), "utf-8")
     if wanted:
-        wheels_alone = ["--only-binary", ":all:", "--require-hashes", "--no-deps", "--no-compile"]
-        _pip(lock, ["install", "--target", str(site), *wheels_alone, "-r", str(pinned)])
+        alone = ["--only-binary", ":all:", "--require-hashes", "--no-deps", "-r", str(pinned)]
+        _pip(lock, ["download", "--dest", str(wheels), *alone])
+        _look_into(lock, wheels)
+        here = ["--no-index", "--find-links", str(wheels)]  # what was looked at, and nothing else
+        _pip(lock, ["install", "--target", str(site), "--no-compile", *here, *alone], sources=False)
         _look(lock, site)
+    shutil.rmtree(wheels, ignore_errors=True)
     requirements = tuple(f"{each.name}=={each.version}" for each in wanted)
     made = overlay.described(Overlay(requirements, into), site)
     if set(made.packages) != {each.name for each in wanted}:
@@ -136,15 +152,45 @@ def _why(line: str) -> str:
     return "not `name==version --hash=sha256:...`"
 
 
-def _pip(lock: Path, words: list[str]) -> None:
-    """Run pip as this interpreter's module, with no settings but where its packages come from."""
+def _look_into(lock: Path, wheels: Path) -> None:
+    """Refuse wheels that would unpack to too much, by their own lists of files, before anything unpacks them."""
+    left = _UNPACKED_BYTES
+    for path in sorted(wheels.iterdir()):
+        if path.suffix != ".whl" or path.is_symlink() or not path.is_file():
+            raise UsageError(
+                f"{lock}: what was found for it holds {path.name}, which is no wheel; only wheels are taken"
+            )
+        try:
+            with open(path, "rb") as file:
+                if central_directory(file) > _LIST_BYTES:
+                    raise Refused("lists too many files")
+                with zipfile.ZipFile(file) as archive:
+                    members = archive.infolist()
+            if len(members) > _MEMBERS:
+                raise Refused(f"holds {len(members)} files; at most {_MEMBERS} are taken")
+        except (Refused, zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+            raise UsageError(f"{lock}: {path.name} {error}; name another version") from None
+        left -= sum(member.file_size for member in members)
+        if left < 0:
+            raise UsageError(f"{lock}: its wheels unpack to more than {_UNPACKED_BYTES >> 20} MiB, with {path.name}")
+
+
+def _limited() -> None:
+    """What pip may write as one file, and map: it runs outside of any box."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+
+
+def _pip(lock: Path, words: list[str], sources: bool = True) -> None:
+    """Run pip as this interpreter's module, with no settings but where its packages come from, if it may have any."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "PYTHON"))}
-    sources = {k: os.environ[k] for k in _PIP_SOURCES if k in os.environ}
+    given = {k: os.environ[k] for k in _PIP_SOURCES if sources and k in os.environ}
     quiet = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_USER": "0", "PIP_NO_CACHE_DIR": "1"}
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "pip", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", env={**kept, **sources, **quiet}, check=False, timeout=_TIMEOUT_S,
+            errors="replace", env={**kept, **given, **quiet}, check=False, timeout=_TIMEOUT_S,
+            preexec_fn=_limited,  # a fork of the command line's only thread
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise UsageError(f"{lock}: not installed within {_TIMEOUT_S} s; try again, or name fewer packages") from None

@@ -6,31 +6,30 @@ All runs go into a folder that is deleted afterwards, and the preparations of se
 from __future__ import annotations
 
 import random
-import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.runner import Options, Runner
 from harness.store import Store
 from harness.submission.audited import audited
-from harness.submission.audits import audits_of
+from harness.submission.audits import audits_of, required, timed_streams, unmeasured
 from harness.submission.invariants import broken_invariants, evidence_in
 from harness.submission.replication import Claim, Replication, replications, tolerance
-from harness.submission.selection import Plan, main_score
-from harness.submission.verdict import Verdict, Verification, add_broken
+from harness.submission.selection import Plan, main_score, secret
+from harness.submission.verdict import Verification, add_broken
 
 if TYPE_CHECKING:
     from harness.plan import Cell
     from harness.record import Record
-    from harness.registry import BaselineSpec, TaskSpec
-    from harness.task import Case
+    from harness.submission.law import Evidence
 
 ENOUGH = 0.5
-"""Power from which on fresh draws that do not refuse a claim vouch for it: one cell of each row must have it."""
+"""Power from which on fresh draws that do not refuse a claim vouch for it."""
 
 
 class Selected(Runner):
@@ -45,45 +44,82 @@ class Selected(Runner):
 def rerun(
     found: Verification, plans: Sequence[Plan], *, boxed: bool, budget_s: float, rng: random.Random
 ) -> list[Record]:
-    """Run the plans' cells and judge what came of them. The records are gone afterwards; they are returned."""
+    """Run the plans' cells, one plan after the other while there is time, and judge what came of them. The records are
+    gone afterwards; they are returned.
+
+    Time is what was measured here, never what was claimed: no cell runs longer than is left of `budget_s`, and another
+    one is begun only if there is time for it by what the row has taken so far. A plan that was begun must come to an
+    end. At most another `budget_s` is for seeing doubted claims again.
+    """
     folder = Path(tempfile.mkdtemp(prefix="harness-verify-"))
     made: list[Record] = []
     try:
-        store = Store(folder)
-        threads = sorted({record.threads for plan in plans for record in plan.claimed.values()})
-        for n in threads:
-            of = [plan for plan in plans if plan.claimed[plan.again].threads == n]
-            wanted = [(plan, (plan.again, *plan.fresh), plan.audit) for plan in of]
-            made += _run(store, wanted, n, boxed, budget_s, rng) if of else []
-        # what the audits have changed is told by them alone
-        plain = [record for record in made if not record.task.name.endswith(".audit")]
-        evidence = evidence_in(store)
+        runs = _Runs(Store(folder), boxed, budget_s, rng)
+        plans, made = _within_budget(found, plans, runs)
+        plain = _plain(made)  # what the audits have changed is told by them alone
+        evidence = evidence_in(runs.store)
         add_broken(found, "invariants of the re-run", broken_invariants(made, evidence), len(made))
-        found.cells = [f"{plan.label} seed {plan.again}, {len(plan.fresh)} fresh draws" for plan in plans]
-        same = [_same_draw(found, plan, plain) for plan in plans]
-        found.reproduced = any(same)
-        found.rows = {(plan.task.name, plan.row.name) for plan, is_so in zip(plans, same, strict=True) if is_so}
-        tested, seeds = _tested(plans, plain), {plan.label: plan.fresh for plan in plans}
-        doubted = {one.claim.name for one in tested if one.refused}
+        found.reproduced = {plan.cell for plan in plans if _same_draw(found, plan, plain)}
+        doubted = {one.claim.name for one in _tested(plans, plain) if one.refused}
         if doubted:  # trained models fail now and then, and a t test knows nothing of that: see it again, in new draws
-            for n in threads:
-                of = [plan for plan in plans if plan.label in doubted and plan.claimed[plan.again].threads == n]
-                more = {plan.label: tuple(secrets.randbits(128) for _ in plan.fresh) for plan in of}
-                seeds.update({label: (*seeds[label], *new) for label, new in more.items()})
-                wanted = [(plan, more[plan.label], False) for plan in of]
-                made += _run(store, wanted, n, boxed, budget_s, rng) if of else []
-            plain = [record for record in made if not record.task.name.endswith(".audit")]
-            plans = [replace(plan, fresh=seeds[plan.label]) for plan in plans]
-            tested = _tested(plans, plain)
-        found.replicated = _fresh_draws(found, plans, plain, tested)
+            runs = _Runs(runs.store, boxed, budget_s, rng)
+            for index, plan in enumerate(plans):
+                if plan.label in doubted:
+                    more = secret(len(plan.fresh))
+                    made += runs.run(plan, more, audit=False)
+                    plans[index] = replace(plan, fresh=(*plan.fresh, *more))
+            plain = _plain(made)
+            evidence = evidence_in(runs.store)
+        found.cells = [f"{plan.label} seed {plan.again}, {len(plan.fresh)} fresh draws" for plan in plans]
+        found.replicated = _fresh_draws(found, plans, plain, _tested(plans, plain)) & found.reproduced
         for plan in plans:
-            for record in made if plan.audit else ():
-                if record.task.name == audited(plan.task).name and record.baseline.name == plan.row.name:
-                    _audits(found, plan, record, evidence(record).items)
+            if plan.audit:
+                _audits(found, plan, made, evidence)
     finally:
         _forget(made)
         shutil.rmtree(folder, ignore_errors=True)
     return made
+
+
+def _within_budget(found: Verification, queue: Sequence[Plan], runs: _Runs) -> tuple[list[Plan], list[Record]]:
+    """Run plans in their order until the time is over: those that were begun, with all of their fresh draws."""
+    begun: list[Plan] = []
+    made: list[Record] = []
+    slowest: dict[tuple[str, str], float] = {}
+    left_out: list[str] = []
+    for plan in queue:
+        row = plan.cell[:2]
+        expected_s = slowest.get(row, max(slowest.values(), default=0.0)) * plan.runs
+        if begun and runs.left_s < max(expected_s, 1.0):
+            left_out.append(plan.label)
+            continue
+        threads = max(record.threads for record in plan.claimed.values())
+        if threads > most_threads():
+            found.add("threads", "noted", f"{plan.label}: claimed with {threads}; run with {most_threads()} here")
+        before = runs.left_s
+        made += runs.run(plan, (plan.again, *plan.fresh), audit=plan.audit)
+        each_s = (before - runs.left_s) / plan.runs
+        slowest[row] = max(each_s, slowest.get(row, 0.0))
+        more = secret(max(0, min(plan.needed - len(plan.fresh), int(runs.left_s / 2 / max(each_s, 0.01)))))
+        if more:
+            made += runs.run(plan, more, audit=False)
+        begun.append(replace(plan, fresh=(*plan.fresh, *more)))
+    if left_out:
+        some = "; ".join(left_out[:3])
+        said = f"no time for {len(left_out)} cells, which stay self-reported: {some}{' ...' * (left_out[3:] != [])}"
+        found.add("sample", "noted", said)
+    return begun, made
+
+
+def _plain(records: Sequence[Record]) -> list[Record]:
+    return [record for record in records if not record.task.name.endswith(".audit")]
+
+
+def most_threads() -> int:
+    """Threads that a cell gets here at most: claims of more are no reason to crowd the machine."""
+    from harness.measure.environment import usable_cores
+
+    return max(1, int(usable_cores()))
 
 
 def _forget(records: Sequence[Record]) -> None:
@@ -95,49 +131,45 @@ def _forget(records: Sequence[Record]) -> None:
             shutil.rmtree(paths.prepared_root() / record.key, ignore_errors=True)
 
 
-def _run(
-    store: Store, chosen_draws: Sequence[tuple[Plan, tuple[int, ...], bool]], threads: int, boxed: bool,
-    budget_s: float, rng: random.Random,
-) -> list[Record]:  # fmt: skip
-    """Plans, each with its draws and whether it is audited, in one run and in random order: nothing tells a method
-    which draw is which."""
-    from harness.plan import Request
+class _Runs:
+    """Runs of single plans into one store, within one budget of wall time."""
 
-    tasks: dict[str, TaskSpec] = {}
-    rows: dict[str, list[BaselineSpec]] = {}
-    cases: dict[str, dict[str, Case]] = {}
-    wanted: set[tuple[str, str, str, int]] = set()
-    for plan, seeds, audit in chosen_draws:
-        both = [(plan.task, seeds), (audited(plan.task), (secrets.randbits(128),))]
-        for task, of in both if audit else both[:1]:
-            tasks[task.name] = task
-            rows.setdefault(task.name, [])
-            rows[task.name] += [plan.row] if plan.row not in rows[task.name] else []
-            cases.setdefault(task.name, {})[plan.case.name] = plan.case
-            wanted |= {(task.name, plan.row.name, plan.case.name, seed) for seed in of}
-    seeds_of_all = sorted({seed for _, _, _, seed in wanted})
-    rng.shuffle(seeds_of_all)
-    claimed = [record for plan, _, _ in chosen_draws for record in plan.claimed.values()]
-    # planned within the budget; a machine that is slower than the claims' may take twice as long before it is stopped
-    planned_s = sum(plan.total_s for plan, _, _ in chosen_draws)
-    options = Options(
-        jobs=1, force=True, search=False, budget_s=2 * max(budget_s, planned_s), boxed=boxed,
-        timeout_s=max(60.0, 3 * max(record.cost.wall_s for record in claimed)),
-    )  # fmt: skip
-    request = Request(
-        list(tasks.values()), rows, "full", "", seeds_of_all, "auto" if _any_gpu(claimed) else "cpu", threads,
-        {name: list(of.values()) for name, of in cases.items()},
-    )  # fmt: skip
-    runner = Selected(store, options)
-    runner.wanted = frozenset(wanted)
-    summary = runner.run(request)
-    if summary.interrupted:
-        raise KeyboardInterrupt
-    return summary.records
+    def __init__(self, store: Store, boxed: bool, budget_s: float, rng: random.Random) -> None:
+        self.store, self._boxed, self._rng = store, boxed, rng
+        self._ends = time.monotonic() + budget_s
 
+    @property
+    def left_s(self) -> float:
+        return self._ends - time.monotonic()
 
-def _any_gpu(records: Sequence[Record]) -> bool:
-    return any(record.device == "cuda" for record in records)
+    def run(self, plan: Plan, seeds: Sequence[int], *, audit: bool) -> list[Record]:
+        """Draws of a plan, and the audits of it, in one run and in random order: nothing tells a method which draw is
+        which. Draws for which there is no time are missing among the records."""
+        from harness.plan import Request
+
+        left = self.left_s
+        if left <= 0:
+            return []
+        drawn = [(plan.task, seed) for seed in seeds]
+        drawn += [(audited(plan.task), seed) for seed in secret(1)] if audit else []
+        self._rng.shuffle(drawn)
+        tasks = {task.name: task for task, _ in drawn}
+        claimed = list(plan.claimed.values())
+        gpu = not self._boxed and any(record.device == "cuda" for record in claimed)  # a box has none
+        # a claim of a long time buys none: a cell is stopped, at the latest, when the budget is over
+        timeout_s = min(left, max(60.0, 3 * max(record.cost.wall_s for record in claimed)))
+        options = Options(jobs=1, force=True, search=False, budget_s=left, boxed=self._boxed, timeout_s=timeout_s)
+        request = Request(
+            list(tasks.values()), {name: [plan.row] for name in tasks}, "full", "", [seed for _, seed in drawn],
+            "auto" if gpu else "cpu", min(max(record.threads for record in claimed), most_threads()),
+            {name: [plan.case] for name in tasks},
+        )  # fmt: skip
+        runner = Selected(self.store, options)
+        runner.wanted = frozenset((task.name, plan.row.name, plan.case.name, seed) for task, seed in drawn)
+        summary = runner.run(request)
+        if summary.interrupted:
+            raise KeyboardInterrupt
+        return summary.records
 
 
 # What came of it ------------------------------------------------------------------------------------------------------
@@ -149,21 +181,48 @@ def _of(records: Sequence[Record], plan: Plan, seeds: Sequence[int]) -> list[Rec
     return [r for r in answers if (r.task.name, r.case.name, r.baseline.name) == cell]
 
 
+_SLOW = ("timeout", "oom")
+
+
+def _gone(found: Verification, name: str, plan: Plan, seeds: Sequence[int], made: Sequence[Record]) -> bool:
+    """Whether draws of a cell that was answered, it is claimed, are not answered here; say so.
+
+    A method that declines a draw, or fails on it, is refused: who answers the public draws alone has learned them. Only
+    where all draws of the cell were skipped, submitted and fresh, is it a package that is missing here. What was too
+    slow, or not reached, says nothing, and leaves all unverified.
+    """
+    records = _of(made, plan, seeds)
+    every = _of(made, plan, [plan.again, *plan.fresh])
+    missing_here = all(r.status == "skipped" for r in every) or all(_needs_gpu(r) for r in every)
+    bad = [r for r in records if r.status not in ("ok", *_SLOW)]
+    said = f"{plan.label}: {{}} on {{}} of {len(seeds)} {'fresh draws' if name == 'fresh draws' else 'submitted draws'}"
+    if bad and missing_here:
+        found.unfinished(name, f"{plan.label}: {bad[0].status}: {bad[0].reason}")
+    elif bad:
+        found.add(name, "failed", f"{said.format(bad[0].status, len(bad))}: {bad[0].reason}")
+    slow = [r for r in records if r.status in _SLOW]
+    if slow:
+        found.unfinished(name, f"{said.format(slow[0].status, len(slow))}: {slow[0].reason}")
+    reached = {r.seed for r in records}
+    if lost := len(set(seeds) - reached):
+        found.unfinished(name, f"{said.format('not reached within the budget', lost)}; give more with --budget")
+    return bool(bad or slow or lost)
+
+
+def _needs_gpu(record: Record) -> bool:
+    """Whether the harness, not the method, has declined: the row runs on a GPU only, and here it had none."""
+    return record.status == "unsupported" and record.device == "cpu" and record.reason.endswith(" only") \
+        and not record.phases  # fmt: skip
+
+
 def _same_draw(found: Verification, plan: Plan, made: Sequence[Record]) -> bool:
     """Whether the submitted draw came to the same."""
     name, claimed = "same draw", plan.claimed[plan.again]
-    again = _of(made, plan, [plan.again])
-    if not again:
-        found.add(name, "not done", f"{plan.label}: not reached within the budget")
+    if _gone(found, name, plan, [plan.again], made):
         return False
-    new = again[0]
-    if new.status in ("skipped", "unsupported", "timeout", "oom"):
-        found.add(name, "not done", f"{plan.label} seed {plan.again}: {new.status}: {new.reason}")
-        return False
-    if new.status != "ok":
-        found.add(name, "failed", f"{plan.label} seed {plan.again}: {new.status} here: {new.reason}")
-        return False
-    same_machine = new.provenance.fingerprint == claimed.provenance.fingerprint and new.device == claimed.device
+    new = _of(made, plan, [plan.again])[0]
+    same_machine = (new.provenance.fingerprint, new.device, new.threads) \
+        == (claimed.provenance.fingerprint, claimed.device, claimed.threads)  # fmt: skip
     if same_machine and new.task.source_digest == claimed.task.source_digest \
             and new.case.draw_digest != claimed.case.draw_digest:  # fmt: skip
         found.add(name, "failed", f"{plan.label} seed {plan.again}: the record is not of the draw that it names")
@@ -212,39 +271,52 @@ def _tested(plans: Sequence[Plan], made: Sequence[Record]) -> list[Replication]:
 
 def _fresh_draws(
     found: Verification, plans: Sequence[Plan], made: Sequence[Record], tested: Sequence[Replication]
-) -> bool:
-    """Whether fresh draws bear the claims out."""
+) -> set[tuple[str, str, str]]:
+    """The cells whose claims fresh draws bear out, every one of which was answered."""
     name = "fresh draws"
     compared = {one.claim.name for one in tested}
+    unanswered: set[str] = set()
     for plan in plans:
-        gone = [r for r in _of(made, plan, plan.fresh) if r.status in ("failed", "killed")]
-        if gone:
-            said = f"{plan.label}: {gone[0].status} on {len(gone)} of {len(plan.fresh)} fresh draws: {gone[0].reason}"
-            found.add(name, "failed", said)
-        elif not plan.fresh:
+        if not plan.fresh:
             found.add(name, "not done", f"{plan.label}: its data are the same in every draw")
+        elif _gone(found, name, plan, plan.fresh, made):
+            unanswered.add(plan.label)
         elif plan.label not in compared:
-            found.add(name, "not done", f"{plan.label}: no fresh draw was answered, or it has no main score")
-    vouched: set[tuple[str, str]] = set()
-    rows = {plan.label: (plan.task.name, plan.row.name) for plan in plans}
+            found.unfinished(name, f"{plan.label}: it has no main score")
+    vouched: set[tuple[str, str, str]] = set()
+    cells = {plan.label: plan.cell for plan in plans}
     for one in tested:
         said = f"{one.claim.name}: {one.sentence()}"
         if one.refused:
             found.add(name, "failed", said)
+        elif one.claim.name in unanswered:
+            continue
         elif one.power < ENOUGH:
             found.add(name, "noted", f"{said}: too few to vouch for it; claim more draws")
         else:
             found.add(name, "passed", said)
-            vouched.add(rows[one.claim.name])
-    return bool(tested) and vouched >= found.rows
+            vouched.add(cells[one.claim.name])
+    return vouched
 
 
-def _audits(found: Verification, plan: Plan, record: Record, items: Mapping[str, Any]) -> None:
-    if record.kind != "cell":
-        return
-    if record.status != "ok":
-        verdict: Verdict = "failed" if record.status in ("failed", "killed") else "not done"
-        found.add("audits", verdict, f"{plan.label}: {record.status}: {record.reason}")
-        return
-    for audit in audits_of(items):
-        found.add(audit.name, audit.verdict, f"{plan.label}, {audit.evidence}")
+def _audits(found: Verification, plan: Plan, made: Sequence[Record], evidence: Callable[[Record], Evidence]) -> None:
+    """What the audits of a plan came to. A claim of timed questions needs audits of them."""
+    name = audited(plan.task).name
+    records = [r for r in made if r.kind == "cell" and (r.task.name, r.case.name) == (name, plan.case.name)
+               and r.baseline.name == plan.row.name]  # fmt: skip
+    for record in records[:1]:
+        if record.status in _SLOW:
+            found.unfinished("audits", f"{plan.label}: {record.status}: {record.reason}")
+        elif record.status != "ok":
+            again = {r.status for r in _of(made, plan, [plan.again, *plan.fresh])}
+            if again == {record.status} and found.incomplete:  # it runs nowhere here, which is said already
+                found.add("audits", "not done", f"{plan.label}: {record.status}: {record.reason}")
+            else:
+                found.add("audits", "failed", f"{plan.label}: {record.status}: {record.reason}")
+        else:
+            items, walls = evidence(record).items, {p.name: (p.items, p.wall_ns) for p in record.phases}
+            streams = timed_streams(plan.task.name, plan.case.name, plan.claimed.values())
+            for audit in [*required(audits_of(items), streams), *unmeasured(items, walls)]:
+                found.add(audit.name, audit.verdict, f"{plan.label}, {audit.evidence}")
+    if not records:
+        found.unfinished("audits", f"{plan.label}: not reached within the budget; give more with --budget")

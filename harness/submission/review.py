@@ -149,12 +149,21 @@ def _notes(submission: Submission) -> list[str]:
 
 def _file(root: Path, path: Path, methods: Mapping[str, Counter[str]]) -> FileView:
     relative = path.relative_to(root).as_posix()
-    text = path.read_text("utf-8")
+    text = source_text(path)
     there = next((place for folder, _ in plugin_roots("baselines")
                   if (place := folder / relative.removeprefix("baselines/")).is_file()), None)  # fmt: skip
-    state = "new" if there is None else _changed(there.read_text("utf-8"), text)
+    state = "new" if there is None else _changed(source_text(there), text)
     name, share = nearest(text, methods, leave_out=relative.removeprefix("baselines/"))
     return FileView(relative, len(text.splitlines()), state, name, share)
+
+
+def source_text(path: Path) -> str:
+    """A source file's text, in the encoding that it says it has; what is not of that is shown as such."""
+    try:
+        with tokenize.open(path) as file:
+            return file.read()
+    except (SyntaxError, ValueError, LookupError):
+        return path.read_text("utf-8", errors="backslashreplace")
 
 
 def _changed(before: str, after: str) -> str:
@@ -173,7 +182,7 @@ def difference(submission: Submission) -> Iterable[str]:
             there = folder / relative.removeprefix("baselines/")
             if there.is_file():
                 yield from difflib.unified_diff(
-                    there.read_text("utf-8").splitlines(), path.read_text("utf-8").splitlines(),
+                    source_text(there).splitlines(), source_text(path).splitlines(),
                     f"here/{relative}", f"submitted/{relative}", lineterm="",
                 )  # fmt: skip
 
@@ -181,7 +190,7 @@ def difference(submission: Submission) -> Iterable[str]:
 def existing_methods() -> dict[str, Counter[str]]:
     """Tokens of every method that is installed, by its path."""
     return {
-        path.relative_to(folder).as_posix(): code_tokens(path.read_text("utf-8"))
+        path.relative_to(folder).as_posix(): code_tokens(source_text(path))
         for folder, _ in plugin_roots("baselines") for path in sorted(folder.rglob("*.py"))
         if path.name != "__init__.py"
     }  # fmt: skip
@@ -203,9 +212,12 @@ def nearest(text: str, methods: Mapping[str, Counter[str]], leave_out: str = "")
 def code_tokens(text: str) -> Counter[str]:
     """Runs of four tokens of a source file: local names are `_`, so that renaming hides nothing."""
     try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+        return _runs(ast.parse(text))
+    except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError):  # also: nested too deeply
         return Counter()
+
+
+def _runs(tree: ast.Module) -> Counter[str]:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) \

@@ -15,6 +15,8 @@ PAIRS = 96
 """Fresh and repeated questions that are timed, one after the other."""
 FEWEST = 11
 """Pairs under which nothing is said."""
+SHORTEST_NS = 600_000_000
+"""How long timed pairs last, at least, for the keeper's clock to tell the child's."""
 _MOST_ROWS = 200_000
 
 

@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
+import tokenize
 import zipfile
 import zlib
-from typing import IO, Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import IO, Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 Json = Any
+ModelT = TypeVar("ModelT", bound=BaseModel)
+GivenT = TypeVar("GivenT")
+ReadT = TypeVar("ReadT")
 MAX_MEMBERS = 2_000
 """Arrays in one .npz file."""
 MAX_INFLATED = 64 << 20
 """Bytes of one .npz file's arrays."""
+MAX_SAMPLES = 1_000_000
+"""Samples of one stream."""
 _MAX_HEADER = 10_000
 _MAX_NAME = 200
 _MAX_PARTS = 10
@@ -109,6 +119,13 @@ def read_arrays(content: bytes) -> dict[str, tuple[tuple[int, ...], str]]:
         raise Refused(f"is no readable .npz file: {shown(error)}") from None
     except (OverflowError, MemoryError, RecursionError, TypeError, LookupError, AttributeError) as error:
         raise Refused(f"is no readable .npz file ({type(error).__name__})") from None
+    except (SyntaxError, tokenize.TokenError) as error:  # an array's header is read as Python's literals are
+        raise Refused(f"is no readable .npz file: a header is no literal ({type(error).__name__})") from None
+
+
+def inflated_bytes(arrays: Mapping[str, tuple[tuple[int, ...], str]]) -> int:
+    """Bytes of arrays as they are worked on: eight for each number, whatever it was packed as."""
+    return sum(8 * math.prod(shape) for shape, _ in arrays.values())
 
 
 def _read_arrays(content: bytes) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -129,7 +146,9 @@ def _read_arrays(content: bytes) -> dict[str, tuple[tuple[int, ...], str]]:
             total += member.file_size
             if total > MAX_INFLATED:
                 raise Refused(f"says that it inflates to more than {MAX_INFLATED >> 20} MiB")
-            found[member.filename] = _array(archive, member)
+            found[member.filename] = shape, _ = _array(archive, member)
+            if member.filename.startswith("latency/") and shape[0] > MAX_SAMPLES:
+                raise Refused(f"holds {shape[0]} samples as {shown(member.filename)}; {MAX_SAMPLES} are read")
     return {name.removesuffix(".npy"): said for name, said in found.items()}
 
 
@@ -172,3 +191,41 @@ def check_member(member: zipfile.ZipInfo) -> None:
         raise Refused(f"{shown(member.filename)} is encrypted")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Refused(f"{shown(member.filename)} is packed by method {member.compress_type}; use plain deflate")
+
+
+# Whole files ----------------------------------------------------------------------------------------------------------
+
+
+def validated(name: str, model: type[ModelT], content: bytes) -> ModelT:
+    """The model in a file, whose values are all of the kind that they are written as."""
+    value = in_file(name, read_json, content)
+    try:
+        made = model.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Refused(f"{name}: {shown(where)}: {shown(first['msg'])}") from None
+    if where := _difference(value, made.model_dump(mode="json")):
+        raise Refused(f"{name}: {shown(where)} is written as another kind of value than it is")
+    return made
+
+
+def _difference(given: Json, meant: Json, where: str = "") -> str:
+    """Where a value is not, in type or content, what it was understood as; empty if nowhere."""
+    if type(given) is not type(meant):
+        return where or "it"
+    if isinstance(given, dict):
+        pairs = [(given[key], meant.get(key), f"{where}.{key}".strip(".")) for key in given]
+    elif isinstance(given, list):
+        pairs = [(g, m, f"{where}.{i}") for i, (g, m) in enumerate(zip(given, meant, strict=True))]
+    else:
+        return "" if given == meant else where
+    return next((found for pair in pairs if (found := _difference(*pair))), "")
+
+
+def in_file(name: str, read: Callable[[GivenT], ReadT], argument: GivenT) -> ReadT:
+    """What `read` makes of it; a refusal then names the file."""
+    try:
+        return read(argument)
+    except Refused as error:
+        raise Refused(f"{name} {error}" if not str(error).startswith("'") else f"{name}: {error}") from None

@@ -30,25 +30,33 @@ class Verification:
     checks: list[Check] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
     """What was run again."""
-    rows: set[tuple[str, str]] = field(default_factory=set)
-    """Task and row of these."""
-    reproduced: bool = False
-    replicated: bool = False
+    reproduced: set[tuple[str, str, str]] = field(default_factory=set)
+    """Task, row and case of the cells whose submitted draw came to the same."""
+    replicated: set[tuple[str, str, str]] = field(default_factory=set)
+    """Those of them for which fresh draws vouch as well."""
+    incomplete: bool = False
+    """Something that was to be run again did not come to an end here: too slow, out of memory, not reached."""
 
     def add(self, name: str, verdict: Verdict, evidence: str) -> None:
         self.checks.append(Check(name, verdict, evidence))
+
+    def unfinished(self, name: str, evidence: str) -> None:
+        """Add that a part of the re-run did not come to an end: nothing is verified then."""
+        self.add(name, "not done", evidence)
+        self.incomplete = True
 
     @property
     def verdict(self) -> Literal["verified", "refused", "not verified here"]:
         if any(check.verdict == "failed" for check in self.checks):
             return "refused"
-        return "verified" if self.reproduced else "not verified here"
+        return "verified" if self.reproduced and not self.incomplete else "not verified here"
 
     @property
     def trust(self) -> Literal["self-reported", "reproduced", "replicated"]:
         if self.verdict != "verified":
             return "self-reported"
-        return "replicated" if self.replicated else "reproduced"
+        rows = {cell[:2] for cell in self.reproduced}
+        return "replicated" if rows == {cell[:2] for cell in self.replicated} else "reproduced"
 
     def sentence(self) -> str:
         match self.verdict:
@@ -58,9 +66,11 @@ class Verification:
             case "verified":
                 return f"verified: {self.trust} ({len(self.cells)} cells run again)"
             case _:
-                return "could not be verified here: " + next(
-                    (c.evidence for c in self.checks if c.verdict == "not done"), "no cell was run again"
-                )
+                undone = [c for c in self.checks if c.verdict == "not done"]
+                blocking = [
+                    c for c in undone if not self.incomplete or c.name in ("same draw", "fresh draws", "audits")
+                ]
+                return "could not be verified here: " + next((c.evidence for c in blocking), "no cell was run again")
 
     def as_dict(self) -> dict[str, Any]:
         return {"verdict": self.verdict, "trust": self.trust, "sentence": self.sentence(), "cells": self.cells,

@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness.errors import HarnessError, UsageError
-from harness.store import Store
+from harness.store import Store, read_record
 from harness.submission.audits import own_solver
 from harness.submission.invariants import broken_invariants, evidence_in
 from harness.submission.requirements import install_locked
@@ -71,11 +71,11 @@ def verify(
                 return found
             found.add("requirements", "passed", f"{len(environment.packages)} wheels, each with its digest")
             rows = [replace(row, environment=environment) for row in rows]
-        plans = chosen(records, rows, tasks, cells, budget_s, chance)
+        plans = chosen(records, rows, tasks, cells, chance)
         if not plans:
             found.add("re-run", "not done", "no cell of it can be run again here: none has an answer that is drawn")
             return found
-        note(f"running {len(plans)} cells again, about {sum(plan.total_s for plan in plans) / 60:.1f} minutes")
+        note(f"running cells again: up to {len(plans)}, as many as {budget_s / 60:.0f} minutes allow")
         rerun(found, plans, boxed=not trusted, budget_s=budget_s, rng=chance)
     return found
 
@@ -114,21 +114,30 @@ def _tasks_of(found: Verification, records: Sequence[Record]) -> dict[str, TaskS
 
 
 def state(verification: Verification, submission: Submission, results: Path) -> str:
-    """Write a statement about the verified rows' records into a results folder that holds them; say what was done.
+    """Write statements about the records of the cells that were run again into a results folder that holds them; say
+    what was done. Cells that were not run again stay self-reported, and so do cells that a search asked for, unless
+    they were run again themselves.
 
-    Raises HarnessError where the folder does not hold them.
+    Raises HarnessError where the folder does not hold them, or holds others by their names.
     """
     from harness.board.statements import Statements, make_statement
 
-    trust = verification.trust
-    if trust == "self-reported":
+    if verification.trust == "self-reported":
         return "no statement: nothing was verified"
     store = Store(results)
-    there = {path.stem for path in store.paths()}
-    ids = [record.id for record in submission.store.load()[0]
-           if (record.task.name, record.baseline.name) in verification.rows and record.id in there]  # fmt: skip
-    if not ids:
-        raise HarnessError(f"{results} holds no record of this submission; `harness results merge` brings them there")
+    there = {path.stem: path for path in store.paths()}
     evidence = [f"{c.name}: {c.evidence}" for c in verification.checks if c.verdict in ("passed", "noted")]
-    statement = make_statement(trust, store, ids, f"run again by harness verify: {verification.sentence()}", evidence)
-    return f"stated in {Statements(results).add(statement)}"
+    kinds: dict[Literal["replicated", "reproduced"], list[str]] = {"replicated": [], "reproduced": []}
+    for record in submission.store.load()[0]:
+        cell = record.task.name, record.baseline.name, record.case.name
+        if cell not in verification.reproduced or record.id not in there:
+            continue
+        if read_record(there[record.id]) != record:
+            raise HarnessError(f"{there[record.id]} is not the record {record.id} that was verified; remove it")
+        kinds["replicated" if cell in verification.replicated else "reproduced"].append(record.id)
+    if not any(kinds.values()):
+        raise HarnessError(f"{results} holds no record of this submission; `harness results merge` brings them there")
+    reason = f"run again by harness verify: {verification.sentence()}"
+    written = [Statements(results).add(make_statement(kind, store, ids, reason, evidence))
+               for kind, ids in kinds.items() if ids]  # fmt: skip
+    return f"stated in {', '.join(map(str, written))}"

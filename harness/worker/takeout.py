@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tokenize
 import zipfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -122,6 +123,9 @@ def _samples(folder: int, said: dict[str, Any], into: Path) -> None:
         return
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, RuntimeError) as error:
         raise Refused(f"samples.npz: {error}") from None
+    except (SyntaxError, tokenize.TokenError, TypeError, LookupError, ArithmeticError, MemoryError, OSError) as error:
+        # a header is read as Python's literals are
+        raise Refused(f"samples.npz cannot be read ({type(error).__name__})") from None
     np.savez(into, **kept)  # type: ignore[arg-type]
 
 

@@ -253,7 +253,7 @@ def _l90(name: str, of: Measured, known: str) -> BreakingPoint:
     bounds = (max(0.0, min(value, interval.low)), max(value, interval.high)) if interval else (None, None)
     if open_ended:
         beside = f"{open_ended} of {len(per_seed)} seeds hold wherever they were tested; {beside}"
-    return BreakingPoint(title, text, None if open_ended else value, bounds, beside, title, per_draw=per_seed)
+    return BreakingPoint(title, text, None if open_ended else value, bounds, beside, title, True, per_seed, 1 / longest)
 
 
 def rankings(outcomes: Sequence[Outcome]) -> Iterator[Ranking]:

@@ -2,7 +2,8 @@
 
     python tests/benchmarks/bench_statistics.py [--boards 2000] [--curves 2000] [--submissions 20000] [--only NAME]
 
-`boards`: how often rank sets separate rows that are equal, and find a gap of five points. `curves`: how often intervals
+`boards`: how often rank sets separate rows that are equal, and find a gap of five points; also of few draws, and near
+the ceiling, where scores come in few steps. `curves`: how often intervals
 of breaking points, as the tasks compute them, cover the true one. `submissions`: how often an honest submission is
 refused for its fresh draws, and one that is three points too good is caught. All with fixed seeds.
 """
@@ -143,16 +144,59 @@ def pairs_apart(means: Floats) -> NDArray[np.bool_]:
     return apart
 
 
+@dataclass(frozen=True)
+class Steps:
+    """A board of equal rows whose scores are counts of items."""
+
+    rows: int
+    draws: int
+    items: int
+    p: float
+
+
+STEPS = (
+    Steps(60, 6, 100, 0.99),
+    Steps(60, 6, 1000, 0.999),
+    Steps(200, 6, 100, 0.99),
+    Steps(60, 6, 200, 0.9),
+    Steps(60, 6, 50, 0.5),
+    Steps(60, 12, 100, 0.99),
+    Steps(60, 20, 100, 0.99),
+)
+
+
+def boards_in_steps(n: int, of: Steps) -> tuple[float, float]:
+    """Share of boards on which any of the equal rows is told from another; and, with one more row five points below
+    them, the share of them that it is told from."""
+    rng = np.random.default_rng([n, of.rows, of.draws, of.items])
+    separated, found = 0, 0.0
+    for _ in range(n):
+        counts = rng.binomial(of.items, of.p, (of.rows, of.draws))
+        worse = rng.binomial(of.items, of.p - GAP, (1, of.draws))
+        separated += any(ranks != (1, of.rows) for ranks in ranked(counts / of.items, of.items))
+        found += (ranked(np.vstack([counts, worse]) / of.items, of.items)[-1][0] - 1) / of.rows
+    return separated / n, found / n
+
+
+def ranked(means: Floats, items: int) -> list[tuple[int, int]]:
+    sets = rank_sets({str(i): dict(enumerate(row.tolist())) for i, row in enumerate(means)}, resolution=1 / items)
+    return [(s.low, s.high) for s in sets.values() if s is not None]
+
+
 def print_boards(n: int) -> None:
-    print(
-        f"{n} boards of 10 rows over 20 draws (target: equal pairs separated in at most 5 %, five points found in 90 %)"
-    )
-    print("| logit sd | effects in common | any equal pair separated | five points found | per-query tests separate |")
-    print("|---|---|---|---|---|")
+    print(f"{n} boards each, a fifth of 200 rows (target: equal pairs separated in at most 5 %; five points found in "
+          "90 %, of 10 rows over 20 draws)")  # fmt: skip
+    print("| board | any equal pair separated | five points found | per-query tests separate |")
+    print("|---|---|---|---|")
     for sd in (0.5, 1.0):
         for shared in (0.0, 0.5):
             of = boards(n, sd, shared=shared)
-            print(f"| {sd} | {shared:.0%} | {of.separated:.1%} | {of.found:.1%} | {of.per_query:.0%} |", flush=True)
+            print(f"| 10 rows, 20 draws, logit sd {sd}, {shared:.0%} in common | {of.separated:.1%} | {of.found:.1%} "
+                  f"| {of.per_query:.0%} |", flush=True)  # fmt: skip
+    for board in STEPS:
+        separated, found = boards_in_steps(n if board.rows < 100 else max(1, n // 5), board)
+        print(f"| {board.rows} rows, {board.draws} draws of {board.items} items, {board.p} right | {separated:.1%} "
+              f"| {found:.1%} | |", flush=True)  # fmt: skip
 
 
 # Breaking points ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,7 +38,7 @@ def ids(store: Store, row: str) -> list[str]:
 def aged(store: Store) -> Store:
     """As if nothing had been written lately: what changed just now is not kept in the index."""
     past = time.time() - 60
-    for path in (store.root / "records").glob("*/*"):
+    for path in (store.root / "records").glob("*/*/*"):
         os.utime(path, (past, past))
     return store
 
@@ -110,7 +111,7 @@ def test_trust_is_that_of_the_weakest_record(filled: Fill, tasks: Tasks) -> None
     statements.add(make_statement("replicated", store, [first, second], "fresh draws came to the same"))
     statements.add(make_statement("reproduced", store, [second], "the same draw came to the same"))
     assert entries(read_board(store, tasks, charts=False))["row"].trust == "replicated"
-    store.add(read_record(store.find(first)).model_copy(update={"id": first[:-1] + "x", "seed": 3}))  # type: ignore[union-attr]
+    store.add(read_record(store.find(first)).model_copy(update={"id": first[:-1] + "7", "seed": 3}))  # type: ignore[union-attr]
     assert entries(read_board(store, tasks, charts=False))["row"].trust == "self-reported"
 
 
@@ -168,6 +169,75 @@ def test_a_file_without_a_record_is_named_and_costs_no_other(filled: Fill, tasks
     assert board.broken[0][0] == "records/limit.retrieval/row/bad.json" and entries(board)["row"].row.score == 0.5
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"higher_is_better": False}, "its direction, ceiling or rank differs"),
+        ({"best": None}, "its direction, ceiling or rank differs"),
+        ({"main": False}, "its direction, ceiling or rank differs"),
+        ({"name": "recall@10", "main": True}, "its direction, ceiling or rank differs"),
+    ],
+)
+def test_a_record_does_not_say_what_a_score_means(
+    filled: Fill, tasks: Tasks, made_record: Callable[..., Record], said: dict[str, object], why: str
+) -> None:
+    store, odd = filled({"row": [0.5]}), made_record("odd", 0.5)
+    store.add(odd.model_copy(update={"scores": [odd.scores[0].model_copy(update=said)]}))
+    board = read_board(store, tasks, charts=False)
+    assert set(entries(board)) == {"row"} and why in board.broken[0][1]
+
+
+def test_a_record_of_a_version_to_come_unranks_nothing(
+    filled: Fill, tasks: Tasks, made_record: Callable[..., Record]
+) -> None:
+    store = filled({"good": [0.9] * 7, "bad": [0.1] * 7})
+    store.add(made_record("odd", 0.5, task__version=99))
+    board = read_board(store, tasks, charts=False)
+    assert entries(board)["good"].row.rank == (1, 1) and "99 of limit/retrieval" in board.broken[0][1]
+
+
+def test_a_copy_of_a_record_counts_once(filled: Fill, tasks: Tasks) -> None:
+    store = filled({"row": [0.5]})
+    [path] = store.paths()
+    shutil.copy(path, path.with_name("copy.json"))
+    shutil.copytree(path.parent, path.parent.with_name("other"))
+    board = read_board(store, tasks, charts=False)
+    assert entries(board)["row"].row.processes == 1 and len(board.broken) == 3
+    assert all("does not belong here" in why for _, why in board.broken)
+
+
+@pytest.mark.parametrize("field", ["phases", "scores"])
+def test_numbers_that_no_arithmetic_bears_cost_their_folder_only(
+    filled: Fill, tasks: Tasks, made_record: Callable[..., Record], field: str
+) -> None:
+    store, odd = filled({"row": [0.5]}), made_record("odd", 0.5)
+    many = [odd.model_copy(update={"id": f"{i:016x}-20260101T000000-0000000a", "seed": i}) for i in range(3)]
+    for record in many:
+        text = record.to_json().replace('"value": 0.5', '"value": 1.7e308') if field == "scores" else record.to_json()
+        place = store.folder("limit/retrieval", "odd")
+        place.mkdir(parents=True, exist_ok=True)
+        huge = text.replace('"wall_ns": 1000000000', '"wall_ns": 1' + "0" * 400) if field == "phases" else text
+        (place / f"{record.id}.json").write_text(huge)
+    board = read_board(store, tasks, charts=False)
+    assert entries(board)["row"].row.score == 0.5 and board.broken
+
+
+def test_a_file_that_was_changed_in_place_is_read_again(filled: Fill, tasks: Tasks) -> None:
+    store = aged(filled({"row": [0.5]}))
+    folders_of(store, tasks)
+    [path] = store.paths()
+    path.write_text(path.read_text().replace('"value": 0.5', '"value": 0.7'))
+    assert folder_of(store, "limit/retrieval", "row", tasks).rows[0].row.score == 0.7
+
+
+def test_a_row_is_of_its_newest_source(filled: Fill, tasks: Tasks, made_record: Callable[..., Record]) -> None:
+    store = filled({"row": [0.1] * 4})
+    for seed in range(3):
+        store.add(made_record("row", 0.9, seed, baseline__version=2))
+    row = entries(read_board(store, tasks, charts=False))["row"].row
+    assert row.draws == 3 and row.score == pytest.approx(0.9)
+
+
 def test_limits_are_ranked_by_the_limit_of_each_draw(
     tmp_path: Path, tasks: Tasks, made_record: Callable[..., Record]
 ) -> None:
@@ -176,7 +246,7 @@ def test_limits_are_ranked_by_the_limit_of_each_draw(
         for seed in range(7):
             record = made_record(name, task__name="limit/free", case__name="d4", case__params={"d": 4}, seed=seed)
             wobble = (seed * 5 + found) % 3
-            score = record.scores[0].model_copy(update={"name": "critical_n", "value": found + wobble})
+            score = record.scores[0].model_copy(update={"name": "critical_n", "value": found + wobble, "best": None})
             store.add(record.model_copy(update={"scores": [score]}))
     limits = {limit.baseline: limit for t in read_board(store, tasks).tasks for limit in t.limits}
     assert {name: limit.rank for name, limit in limits.items()} == {
@@ -190,7 +260,9 @@ def test_records_that_a_task_cannot_make_sense_of_cost_its_limits_only(
 ) -> None:
     store = filled({"row": [0.5]})
     odd = made_record("odd", 0.5, task__name="length", case__params={})
-    store.add(odd.model_copy(update={"scores": [odd.scores[0].model_copy(update={"name": "exact_match[3]"})]}))
+    [main] = odd.scores
+    at_three = main.model_copy(update={"name": "exact_match[3]", "main": False})
+    store.add(odd.model_copy(update={"scores": [main.model_copy(update={"name": "exact_match"}), at_three]}))
     board = read_board(store, tasks)
     assert {t.name for t in board.tasks} == {"limit/retrieval", "length"}
     assert any("no limits" in why for _, why in board.broken)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from harness.board.diff import changes
-from harness.board.release import as_it_is, make_release, read_release, releases_of, verify_release
+from harness.board.release import NotHere, as_it_is, make_release, read_release, releases_of, verify_release
 from harness.board.statements import Statements, make_statement
 from harness.errors import StoreError, UsageError
 from harness.record import Record
@@ -84,7 +84,12 @@ def test_whatever_is_edited_is_found(filled: Fill, tasks: Tasks) -> None:
     assert "table.csv does not follow" in after(folder / "table.csv", "good", "best")
     assert "calls itself" in after(folder / "manifest.json", '"name": "2026.11"', '"name": "2026.12"')
     assert "does not follow" in after(folder / "manifest.json", '"newest": "', '"newest": "1')
-    assert "rules 7" in after(folder / "manifest.json", '"rules": 1', '"rules": 7')
+    with pytest.raises(NotHere, match="rules 7"):
+        after(folder / "manifest.json", '"rules": 1', '"rules": 7')
+    edited(folder / "manifest.json", '"rules": 7', '"rules": 1')
+    (folder / "more.html").write_text("")
+    assert verify_release(store, tasks, "2026.11") == ["more.html does not belong to it"]
+    (folder / "more.html").unlink()
     assert verify_release(store, tasks, "2026.11") == []
     pd.DataFrame({"score": [1.0]}).to_parquet(folder / "table.parquet")
     assert "table.parquet does not follow" in "; ".join(verify_release(store, tasks, "2026.11"))
@@ -138,7 +143,8 @@ def test_the_difference_says_what_moved_and_why(filled: Fill, tasks: Tasks, made
     assert changes(old, as_it_is(store, tasks)) == []
     for seed, score in enumerate(SCORES):
         store.add(made_record("newcomer", score + 0.1, seed))
-    store.add(made_record("bad", 0.9, 7, baseline__version=2))
+    for seed, score in enumerate(SCORES):
+        store.add(made_record("bad", score - 0.4, seed, baseline__version=2))
     gone = [p.stem for p in store.folder("limit/retrieval", "broken").glob("*.json")]
     Statements(store.root).add(make_statement("retracted", store, gone, "the disk was full"))
     new = make_release(store, tasks, "2026.12")
@@ -146,9 +152,35 @@ def test_the_difference_says_what_moved_and_why(filled: Fill, tasks: Tasks, made
     assert [r.manifest.name for r in releases_of(store)] == ["2026.11", "2026.12"]
     text = "\n".join(said)
     assert "newcomer on cpu entered, because the baseline is new" in text
-    assert "the baseline went from version 1 to 2 and it has 1 new record" in text
+    assert "the baseline went from version 1 to 2 and it has 7 new records" in text
     assert "broken on cpu was retracted, because its records were retracted (the disk was full)" in text
     assert "good on cpu has rank 2 instead of 1, because other rows changed (bad, broken, newcomer)" in text
+
+
+def test_a_release_cannot_be_taken_out_unseen(filled: Fill, tasks: Tasks) -> None:
+    store = some(filled)
+    first = make_release(store, tasks, "2026.11").folder
+    make_release(store, tasks, "2026.12")
+    assert verify_release(store, tasks, "2026.12") == []
+    shutil.rmtree(first)
+    assert "not the one that it was made after" in verify_release(store, tasks, "2026.12")[0]
+
+
+def test_rows_of_an_older_task_version_do_not_hide_what_moved(filled: Fill, tasks: Tasks, made_record: Make) -> None:
+    store = some(filled)
+    store.add(made_record("bad", 0.1, task__version=0))
+    old = make_release(store, tasks, "2026.11")
+    store.add(made_record("bad", 0.9, 9))
+    assert any("bad on cpu scores" in said for said in changes(old, make_release(store, tasks, "2026.12")))
+
+
+@pytest.mark.parametrize("ranking", ["{}", "[]", '{"tasks": {"limit/retrieval": {}}, "limits": []}'])
+def test_a_ranking_that_is_none_is_a_sentence(filled: Fill, tasks: Tasks, ranking: str) -> None:
+    store = some(filled)
+    folder = make_release(store, tasks, "2026.11").folder
+    (folder / "ranking.json").write_text(ranking)
+    with pytest.raises(StoreError, match="is no ranking"):
+        changes(read_release(store, "2026.11"), as_it_is(store, tasks))
 
 
 def test_a_task_bump_is_one_sentence(filled: Fill, tasks: Tasks, made_record: Make) -> None:

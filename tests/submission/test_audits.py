@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from harness.bundle import BundleError, read_bundle, write_bundle
 from harness.registry import load_registry, read_baseline_file
 from harness.submission import audited as audited_module
 from harness.submission import listening as listening_module
 from harness.submission.audited import Audited, audited
-from harness.submission.audits import Audit, audits_of, caching, own_solver, timed_accuracy, transductive
+from harness.submission.audits import (
+    Audit,
+    audits_of,
+    caching,
+    own_solver,
+    required,
+    timed_accuracy,
+    timed_streams,
+    transductive,
+    unmeasured,
+)
 from harness.submission.listening import Listening
-from harness.task import Case
+from harness.task import Case, InvalidAnswer
 from harness.tasks.hnsw.task import Hnsw
 from harness.tasks.limit.retrieval import Encoder, Hits, Retriever
 from harness.tasks.limit.retrieval.task import Retrieval
@@ -230,6 +242,105 @@ def test_what_was_not_looked_at_is_said() -> None:
         ("caching", "not done"),
         ("timed-accuracy", "not done"),
     }
+
+
+def test_single_questions_that_are_claimed_to_be_timed_are_told_from_steps_of_training() -> None:
+    class Timed(NamedTuple):
+        name: str
+        n: int = 133
+
+    class Claimed(NamedTuple):
+        latency: list[Timed]
+
+    claimed: Any = [Claimed([Timed("query"), Timed("query[8]"), Timed("train_step"), Timed("predict", 10)])]
+    assert timed_streams("hnsw", "subspace-2", claimed) == ["query", "query[8]"]
+    assert timed_streams("length", "scan-l22-published", claimed) == []
+
+
+PAIRED = {"audit.fresh[query]": np.full(40, 2e6), "audit.again[query]": np.full(40, 2e6)}
+ACCURATE = {"audit.lost[query]": np.zeros(48)}
+
+
+def verdicts(audits: Sequence[Audit]) -> set[tuple[str, str]]:
+    return {(audit.name, audit.verdict) for audit in audits}
+
+
+def test_an_audit_that_is_not_there_is_failed_where_questions_are_claimed_to_be_timed() -> None:
+    assert verdicts(required(audits_of({}), [])) == {("caching", "not done"), ("timed-accuracy", "not done")}
+    assert verdicts(required(audits_of({}), ["query"])) == {("caching", "failed"), ("timed-accuracy", "failed")}
+    assert verdicts(required(audits_of(PAIRED | ACCURATE), ["query"])) == {
+        ("caching", "passed"),
+        ("timed-accuracy", "passed"),
+    }
+    assert ("caching", "failed") in verdicts(required(audits_of(PAIRED | ACCURATE), ["query", "query[8]"]))
+
+
+@pytest.mark.parametrize(
+    ("phases", "verdict"),
+    [
+        ({"audit.query": (80, 700_000_000)}, set()),
+        ({}, {("caching", "failed")}),
+        ({"audit.query": (80, 100_000_000)}, {("caching", "failed")}),
+        ({"audit.query": (20, 700_000_000)}, {("caching", "failed")}),
+        ({"query.single": (80, 700_000_000)}, {("caching", "failed")}),
+    ],
+)
+def test_pairs_need_a_phase_that_was_stamped_outside_and_is_long_enough(
+    phases: dict[str, tuple[int, int]], verdict: set[tuple[str, str]]
+) -> None:
+    assert verdicts(unmeasured(PAIRED, phases)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("audit.fresh[query]", np.zeros(100_000)),
+        ("audit.rows[query]", np.array([-1])),
+        ("audit.rows[query]", np.zeros(0, int)),
+        ("audit.rows[query]", np.array([0.5])),
+        ("audit.off[queries]", "text"),
+        ("audit.timed[query]|", np.zeros((5000, 2))),
+    ],
+)
+def test_arrays_that_no_audit_leaves_are_a_wrong_answer(name: str, array: Any) -> None:
+    around = Audited(Retrieval())
+    draw = around.draw(SMALL, 0)
+    answer = around.drive(Words(), draw.question, PlainMeter(), None)
+    with pytest.raises(InvalidAnswer, match=re.escape(name)):
+        around.score(SMALL, draw, {**answer, name: array})
+
+
+def test_a_manifest_that_is_too_large_is_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bundle(tmp_path, {"a": 1, "b": "x" * 200})
+    assert read_bundle(tmp_path)["a"] == 1
+    monkeypatch.setattr("harness.bundle.MAX_VALUES", 1)
+    with pytest.raises(BundleError, match="2 values"):
+        read_bundle(tmp_path)
+    monkeypatch.setattr("harness.bundle.MAX_MANIFEST_BYTES", 100)
+    with pytest.raises(BundleError, match=r"bundle\.json has"):
+        read_bundle(tmp_path)
+
+
+def test_vectors_of_tokens_that_differ_in_the_timed_pass_are_told() -> None:
+    texts = [f"text {i}" for i in range(40)]
+    vectors = np.arange(1, 1 + 2 * (3 * 40)).reshape(-1, 2) % 7 + 1.0
+    offsets = np.cumsum([0, *(2 + 2 * (i % 2) for i in range(40))])
+
+    class Side(NamedTuple):
+        vectors: NDArray[Any]
+
+    for wrong in (False, True):
+        listening = Listening(PlainMeter(), {"queries": texts})
+
+        def one(text: str, wrong: bool = wrong) -> Side:
+            i = texts.index(text)
+            of = vectors[offsets[i] : offsets[i + 1]]
+            return Side(of[::-1] * [1.0, -1.0] if wrong else of)
+
+        listening.each("query", texts, one)
+        seen = listening.arrays({"queries": vectors, "queries_offsets": offsets})
+        told = {audit.name: audit.verdict for audit in audits_of({k: v for k, v in seen.items() if "off[" in k})}
+        assert told["timed-accuracy"] == ("failed" if wrong else "passed")
 
 
 @pytest.mark.parametrize(

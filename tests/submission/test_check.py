@@ -130,12 +130,6 @@ def test_a_file_that_is_no_baseline_fails_with_the_line(
     assert said.startswith("failed   interface") and part in said and "-> mend it" in said
 
 
-def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", str(tmp_path / "absent.py")]) == 1
-    assert "no such baseline file" in capsys.readouterr().out
-    assert main(["check", str(tmp_path)]) == 2
-
-
 def test_a_missing_package_ends_the_checks_with_what_to_install(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,3 +246,25 @@ def test_questions_with_neither_texts_nor_vectors_have_nothing_awkward() -> None
 def test_a_heavy_method_is_asked_about_few_texts_which_are_not_scored() -> None:
     plain = plain_question(Draw({"documents": [str(i) for i in range(99)]}, {}), few=True)
     assert len(plain.question["documents"]) == 12 and not plain.whole
+
+
+def test_a_file_that_is_not_there_is_bad_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path)]) == 2
+    capsys.readouterr()
+    assert main(["check", str(tmp_path / "nofile.py")]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_a_source_that_nests_without_end_is_a_finding(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD + "\nx = " + "+".join(["1"] * 30_000) + "\n")
+    (finding,) = check.check(path)
+    assert finding.verdict == "failed" and "nests too deeply" in finding.text
+
+
+@pytest.mark.parametrize("where", ["\nif {}:\n    pass\n", "\n{}()\n"])
+def test_a_sum_of_many_terms_where_source_is_looked_at_is_a_finding(tmp_path: Path, where: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD + where.format("(" + "+".join(["f"] * 900) + ")"))
+    (finding,) = check.check(path)
+    assert finding.verdict == "failed" and "nests too deeply" in finding.text

@@ -13,6 +13,7 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from harness.measure.environment import environment_digest
 from harness.record import BaselineRef, CaseRef, Cost, Latency, Provenance, Record, ScoreValue, TaskRef
 from harness.registry import load_registry, read_baseline_file
 from harness.store import Store
-from harness.submission import strict, unpack
+from harness.submission import declared, strict, unpack
+from harness.submission import folder as opening
 from harness.submission.folder import MANIFEST, Manifest, SubmissionError, open_submission
 
 TASK = "limit/retrieval"
@@ -57,7 +59,7 @@ def record_of(path: Path, row: str = "mine", seed: int = 0, sidecar: bytes = SID
     return Record(
         id=f"{key[:16]}-20260101T000000-{seed:08x}", key=key, kind="cell", status="ok", reason="",
         task=TaskRef(name=TASK, version=1, source_digest="a" * 64),
-        case=CaseRef(name="46-dense", params={"documents": 46}),
+        case=CaseRef(name="46-dense", params={"kind": "generated", "documents": 46, "pattern": "dense"}),
         baseline=BaselineRef(name=row, file=path.name, version=1, params=dict(spec.params),
                              source_digest=spec.source_digest, requires=[], deterministic=True, pinned=None),
         seed=seed, repeat=0, device="cpu", threads=1,
@@ -75,15 +77,16 @@ def record_of(path: Path, row: str = "mine", seed: int = 0, sidecar: bytes = SID
     )  # fmt: skip
 
 
-def sign(folder: Path) -> None:
+def sign(folder: Path, version: int = 1) -> None:
     """Write the manifest of what is there, as who forges a submission does."""
     files = {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink() and path.name != MANIFEST
     }  # fmt: skip
     manifest = Manifest(
-        harness_version="0.1.0", made="2026-01-01T00:00:00Z", tasks={TASK: 1},
+        harness_version="0.1.0", made="2026-01-01T00:00:00Z", tasks={TASK: version},
         baselines=[f"baselines/{TASK}/mine.py"], rows=["mine", "mine-heavy"], files=files,
+        scale="smoke",
     )  # fmt: skip
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1))
 
@@ -230,6 +233,38 @@ def _bomb(megabytes: int, lie: bool = False) -> bytes:
     return content.replace(real, len(array.getvalue()).to_bytes(4, "little"))
 
 
+def _of_case(folder: Path, name: str, params: dict[str, Any]) -> None:
+    record = Record.model_validate_json(a_record(folder).read_bytes())
+    key = hashlib.sha256(name.encode()).hexdigest()
+    case = record.case.model_copy(update={"name": name, "params": params})
+    Store(folder).add(
+        record.model_copy(update={"id": f"{key[:16]}{record.id[16:]}", "key": key, "case": case}), SIDECAR
+    )
+
+
+def _with_seed(folder: Path, seed: int) -> None:
+    Store(folder).add(record_of(folder / "baselines" / TASK / "mine.py", seed=seed), SIDECAR)
+
+
+def _other_version(folder: Path) -> None:
+    for path in folder.glob("records/*/*/*.json"):
+        edit(path, '"version": 1', '"version": 2')
+    sign(folder, version=2)
+
+
+def _rename(folder: Path, row: str) -> None:
+    edit(folder / "baselines" / TASK / "mine.py", '"mine": {}', f'"{row}": {{}}')
+
+
+def _header(text: bytes) -> bytes:
+    """A sidecar with an array whose header is this text, which numpy reads as a literal."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        text = text.ljust(117) + b"\n"
+        archive.writestr("item/recall@2.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    return buffer.getvalue()
+
+
 SPOILED: dict[str, tuple[Spoil, str]] = {
     "the score is edited": (_edit_record('"value": 0.5', '"value": 0.9'), "its digest is another"),
     "the source is edited": (_write(f"baselines/{TASK}/shared_words.py"), "its digest is another"),
@@ -269,6 +304,33 @@ FORGED: dict[str, tuple[Spoil, str]] = {
     "a record is of another task": (_edit_record(f'"name": "{TASK}"', '"name": "hnsw"'), "no file here declares"),
     "a record is of another version": (_edit_record('"version": 1', '"version": 2'), "names another"),
     "a record is of another file": (_edit_record('"file": "mine.py"', '"file": "bm25.py"'), "another file"),
+    "a record's score is better when lower": (
+        _edit_record('"higher_is_better": true', '"higher_is_better": false'), "another higher_is_better"),
+    "a record's score has another best": (_edit_record('"best": 1.0', '"best": 0.5'), "another best"),
+    "a record's score ranks no more": (_edit_record('"main": true', '"main": false'), "another main"),
+    "a record's score has a gate": (_edit_record('"gate": null', '"gate": 0.25'), "another gate"),
+    "a record's score has another unit": (_edit_record('"unit": ""', '"unit": "%"'), "another unit"),
+    "a record's score has a name for the rest": (_edit_record('"below": ""', '"below": "bad"'), "another below"),
+    "a record's score is a free one that ranks": (
+        _edit_record('"name": "recall@2"', '"name": "recall@3"'), "another best"),
+    "a record's case has other parameters": (_edit_record('"documents": 46', '"documents": 3'), "other parameters"),
+    "a record's case is nobody's": (_edit_record('"name": "46-dense"', '"name": "46-easy"'), "neither declares"),
+    "a record's case was not asked for": (
+        lambda f: _of_case(f, "critical-5", {"kind": "critical", "n": 5, "draws": 20}), "neither declares"),
+    "a record's case is of own data": (
+        lambda f: _of_case(f, "mine", {"kind": "folder", "path": "/data/mine"}), "data on one machine"),
+    "a record's case is within another": (_edit_record('"within": ""', '"within": "50k-dense"'), "within"),
+    "a draw is left out": (lambda f: _with_seed(f, 2), "are not 0, 1, 2"),
+    "the first draw is another": (_edit_record('"seed": 0', '"seed": 1'), "are not 0, 1, 2"),
+    "a cell was killed": (_edit_record('"status": "ok"', '"status": "killed"'), "no finished record"),
+    "a variant has no records": (
+        lambda f: edit(f / "baselines" / TASK / "mine.py", '"mine": {}', '"mine": {}, "third": {}'), "run it again"),
+    "the task is of another version": (_other_version, "which is at 1 here"),
+    "a row is ours": (lambda f: _rename(f, "bm25"), "which bm25.py has here"),
+    "a row is ours in capitals": (lambda f: _rename(f, "BM25"), "which bm25.py has here"),
+    "a row is the control": (lambda f: _rename(f, "random"), "is a control"),
+    "a row is the ceiling": (lambda f: _rename(f, "Oracle"), "is a control"),
+    "a row's name is not shown": (lambda f: _rename(f, "bm25 "), "no name that is shown"),
     "a record has other parameters": (_edit_record('"weight": 1.5', '"weight": 9.5'), "other parameters"),
     "a record has another name": (_edit_record('-00000000"', '-00000001"'), "another name"),
     "a record is there twice": (_duplicate, "same cell"),
@@ -297,6 +359,11 @@ FORGED: dict[str, tuple[Spoil, str]] = {
     "a sidecar is a bomb": (_replace_sidecar(_bomb(80)), "64 MiB"),
     "a sidecar is a bomb that lies": (_replace_sidecar(_bomb(4, lie=True)), ".npz"),
     "a sidecar is encrypted": (_replace_sidecar(_encrypted(SIDECAR)), "encrypted"),
+    "a sidecar's header does not close": (_replace_sidecar(_header(b"{(")), "no literal"),
+    "a sidecar's header is indented": (_replace_sidecar(_header(b"  {\n 1\n   2")), ".npz"),
+    "a sidecar's header nests": (_replace_sidecar(_header(b"(" * 110)), ".npz"),
+    "a stream has too many samples": (
+        _replace_sidecar(npz(**{"latency/query": np.zeros(1_000_001, np.int64)})), "1000000 are read"),
     "a sidecar's array has two dimensions": (
         _replace_sidecar(npz(**{"item/recall@2": np.zeros((2, 1))})), "shape"),
 }  # fmt: skip
@@ -313,8 +380,41 @@ def test_a_spoiled_folder_is_refused(folder: Path, what: str) -> None:
 def test_a_forged_folder_whose_digests_fit_is_refused(folder: Path, what: str) -> None:
     spoil, words = FORGED[what]
     spoil(folder)
-    sign(folder)
+    sign(folder, version=2 if "task is of another" in what else 1)
     assert words in refusal(folder)
+
+
+def test_arrays_that_are_too_large_together_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "MAX_NUMBERS", 8 * 9)  # two sidecars of five numbers, which are one too many
+    assert "holds arrays of more than" in refusal(folder)
+    monkeypatch.setattr(opening, "MAX_NUMBERS", 8 * 10)
+    with open_submission(folder) as submission:
+        assert len(submission.store.load()[0]) == 2
+
+
+def test_all_cells_of_the_scale_must_be_there(folder: Path) -> None:
+    edit(folder / MANIFEST, '"smoke"', '"standard"')
+    assert "cells of limit/retrieval at scale standard have no finished record" in refusal(folder)
+
+
+def test_more_draws_than_the_scale_asks_for_are_taken_as_a_range(folder: Path) -> None:
+    for seed in (1, 2):
+        _with_seed(folder, seed)
+    sign(folder)
+    with open_submission(folder) as submission:
+        assert len(submission.store.load()[0]) == 4
+
+
+def test_an_installed_file_is_taken_as_it_is_and_in_another_text_with_a_higher_version() -> None:
+    task = load_registry().tasks[TASK]
+    own = next(row for row in load_registry().rows(task) if row.name == "bm25")
+    assert own.path is not None
+    place = f"baselines/{TASK}/{own.path.name}"
+    assert declared.taken(own, task, place) == ""
+    assert "another name" in declared.taken(own, task, f"baselines/{TASK}/other.py")
+    changed = replace(own, more_sources=(Path(__file__),))
+    assert f"say version = {own.version + 1}" in declared.taken(changed, task, place)
+    assert declared.taken(replace(changed, version=own.version + 1), task, place) == ""
 
 
 def test_a_device_is_refused(folder: Path) -> None:
@@ -465,22 +565,22 @@ def _mutate(rng: random.Random, text: bytes) -> bytes:
 def test_ten_thousand_mutated_records_are_each_refused_with_a_sentence_or_mean_the_same(folder: Path) -> None:
     """With digests made to fit; what is let pass is a valid record, and all that a reader sees of the row's identity is
     unchanged. Without, the digest alone refuses every one."""
-    from harness.submission import folder as opened
-
     path = a_record(folder)
     name, text = path.relative_to(folder).as_posix(), path.read_bytes()
     with open_submission(folder) as submission:
-        rows, manifest = opened._rows(submission), submission.manifest
+        manifest = submission.manifest
+        named = dict(zip(manifest.baselines, submission.baselines, strict=True))
+        rows = declared.declared_rows(submission.root, named, manifest.tasks)
         assert all(row.source_digest for row in rows.values())  # read while the files are there
     rng, refused = random.Random(6), 0
     for _ in range(10_000):
         mutated = _mutate(rng, text)
         if mutated == text:
             continue
-        assert opened.digest_of(mutated) != manifest.files[name]
+        assert opening.digest_of(mutated) != manifest.files[name]
         try:
-            record = opened._record(name, mutated)
-            opened._fits(name, record, manifest, rows)
+            record = opening._record(name, mutated)
+            opening._fits(name, record, manifest, rows)
         except strict.Refused as error:
             refused += 1
             assert str(error).isprintable() and str(error).isascii() and 10 < len(str(error)) < 400

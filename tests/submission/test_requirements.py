@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
+from harness.submission import requirements
 from harness.submission.requirements import install_locked, read_lock
 
 DIGEST = "0123456789abcdef" * 4
@@ -108,6 +109,44 @@ def test_a_lock_that_is_no_text_or_too_large_is_refused(lock: Path, data: bytes)
     lock.write_bytes(data)
     with pytest.raises(UsageError, match=r"requirements\.lock"):
         read_lock(lock)
+
+
+def test_a_lock_that_names_an_encoding_is_refused(lock: Path) -> None:
+    """In UTF-7 its second line holds two options for pip, and no remark."""
+    hidden = "# -*- coding: utf-7 -*-\n# +AAo---no-binary evil+AAo---find-links .+AAo-\n"
+    lock.write_text(hidden + f"toy==1.0 --hash=sha256:{DIGEST}\n")
+    assert b"\n--no-binary evil\n--find-links ." in lock.read_bytes().decode("utf-7").encode()
+    with pytest.raises(UsageError, match=r"requirements\.lock:1: .*encoding"):
+        read_lock(lock)
+    lock.write_text(f"toy==1.0 --hash=sha256:{DIGEST}\n# vim: fileencoding=utf-7\n")
+    with pytest.raises(UsageError, match=r"requirements\.lock:2: .*encoding"):
+        read_lock(lock)
+
+
+def test_a_lock_of_other_letters_than_ascii_is_refused(lock: Path) -> None:
+    lock.write_text(f"toy==1.0 --hash=sha256:{DIGEST}  # caf\u00e9\n", "utf-8")
+    with pytest.raises(UsageError, match="only ASCII"):
+        read_lock(lock)
+
+
+def test_wheels_that_unpack_to_too_much_are_refused_before_they_are_unpacked(
+    wheels: Path, lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requirements, "_UNPACKED_BYTES", 1 << 20)
+    lock.write_text(wheel(wheels, "toysmall") + wheel(wheels, "toybomb", more={"toybomb_data.txt": "0" * (2 << 20)}))
+    with pytest.raises(UsageError, match="unpack to more than 1 MiB, with toybomb"):
+        install_locked(lock, tmp_path / "env")
+    assert not any((tmp_path / "env" / "site").iterdir())
+
+
+def test_pip_may_not_write_a_file_that_is_too_large(
+    wheels: Path, lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requirements, "_FILE_BYTES", 1 << 20)
+    lock.write_text(wheel(wheels, "toylarge", more={"toylarge_data.txt": "0" * (2 << 20)}))
+    with pytest.raises(UsageError):
+        install_locked(lock, tmp_path / "env")
+    assert all(path.stat().st_size <= 1 << 20 for path in (tmp_path / "env").rglob("*"))
 
 
 def test_a_locked_wheel_is_installed_alone_and_can_be_imported(wheels: Path, lock: Path, tmp_path: Path) -> None:

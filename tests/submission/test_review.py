@@ -49,6 +49,21 @@ def test_comments_docstrings_and_layout_play_no_part() -> None:
     assert not code_tokens("not python (")
 
 
+@pytest.mark.parametrize("terms", [600, 30_000])
+def test_a_sum_of_many_terms_is_like_no_other(terms: int) -> None:
+    assert not code_tokens("x = " + "+".join(["1"] * terms))
+
+
+def test_a_file_in_another_encoding_is_read_in_it(submitted: Path) -> None:
+    path = next(submitted.rglob("mine.py"))
+    path.write_bytes(b"# -*- coding: latin-1 -*-\n# caf\xe9\n" + path.read_bytes())
+    (file,) = review(Opened(submitted)).files  # type: ignore[arg-type]
+    assert file.nearest.endswith("bm25.py") and file.likeness > 0.8
+    assert "caf\u00e9" in reviewing.source_text(path)
+    path.write_bytes(b"# caf\xe9\n")  # which Python itself would refuse
+    assert "caf" in reviewing.source_text(path)
+
+
 def test_the_screen_shows_files_imports_and_what_to_do_next(submitted: Path) -> None:
     found = review(Opened(submitted))  # type: ignore[arg-type]
     (file,) = found.files

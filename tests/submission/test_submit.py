@@ -248,8 +248,9 @@ def test_records_of_pins_of_own_data_and_of_changed_cases_are_left_out_with_the_
     pinned = {"requirements": ["numpy==1.0"], "lock": "a" * 64, "packages": {}}
     for fields in (
         {"baseline__pinned": pinned},
-        {"provenance__command": "harness run --data <path>/mine"},
-        {"provenance__command": "harness run --set steps=3"},
+        {"case__name": "mine", "case__params": {"path": "/somewhere/mine"}},
+        {"case__name": "d4[d=5]", "case__params": {"d": 5}, "provenance__command": "harness run --set=d=5"},
+        {"case__params": {"d": 5}, "provenance__command": "harness run '"},
         {"task__version": 99},
     ):
         identity = store.new_id(json.loads(template.read_text())["key"])
@@ -257,7 +258,7 @@ def test_records_of_pins_of_own_data_and_of_changed_cases_are_left_out_with_the_
         shutil.copy(template, path)
         change(path, id=identity, sidecar="", **fields)
     made = packaged(Path("mine.py"), Path("results/local"), "smoke")
-    assert made.n_records == 2 and len(made.left_out) == 4
+    assert made.n_records == 2 and len(made.left_out) == 5
     assert [part for part in ("--with", "data of your own", "changed parameters", "version 99")
             if any(part in line for line in made.left_out)] == [
         "--with", "data of your own", "changed parameters", "version 99"]  # fmt: skip
@@ -293,7 +294,37 @@ def test_a_row_that_is_there_already_is_refused(
 ) -> None:
     (here / "random.py").write_text(METHOD.replace('    variants = {"mine": {}, "mine-wide": {"spread": 2.0}}\n', ""))
     assert main(["submit", "random.py", "--yes", *SMOKE]) == 2
-    assert "has a row random already, of random.py" in capsys.readouterr().err
+    assert "declares the row random, which is a control" in capsys.readouterr().err
+
+
+def test_a_row_that_others_have_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "moment_curve.py").write_text(METHOD.replace('"mine": {}', '"Moment-Curve": {}'))
+    assert main(["submit", "moment_curve.py", "--yes", *SMOKE]) == 2
+    assert "differs from moment_curve.py as it is here; say version = 2" in capsys.readouterr().err
+    (here / "moment_curve.py").rename(here / "other.py")
+    assert main(["submit", "other.py", "--yes", *SMOKE]) == 2
+    assert "which moment_curve.py has here; give it another name" in capsys.readouterr().err
+
+
+def test_draws_are_sent_as_a_range_and_none_is_chosen(here: Path) -> None:
+    store = Store("results/local")
+    for path in records(here):
+        record = Record.model_validate_json(path.read_bytes())
+        for seed in (1, 2, 7) if record.baseline.name == "mine" else (3,):
+            key = f"{seed:064x}"
+            new = record.model_copy(update={"id": store.new_id(key), "key": key, "seed": seed, "sidecar": ""})
+            store.add(new)
+    made = packaged(Path("mine.py"), Path("results/local"), "smoke")
+    sent = [json.loads(content) for name, content in made.files.items() if name.startswith("records/")
+            and name.endswith(".json")]  # fmt: skip
+    assert sorted((r["baseline"]["name"], r["seed"]) for r in sent) == [
+        ("mine", 0), ("mine", 1), ("mine", 2), ("mine-wide", 0)]  # fmt: skip
+    assert "2 records: not finished, or of draws that are not a range" in " ".join(made.left_out)
+
+
+def test_a_source_that_nests_without_end_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "mine.py").write_text(METHOD + "\nx = " + "+".join(["1"] * 30_000) + "\n")
+    assert "nests too deeply" in refusal(capsys)
 
 
 def test_an_import_from_outside_of_the_folder_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

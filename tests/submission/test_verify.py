@@ -100,6 +100,32 @@ METHODS = {
         real, start = time.perf_counter_ns, time.perf_counter_ns()
         time.perf_counter_ns = lambda: start + (real() - start) // 3
 """,
+    "declines": """
+    def index(self, documents):
+        from harness.errors import Unsupported
+        self.n = len(documents)
+        learned = json.loads(Path(LEARNED).read_text())
+        self.known = {q: tuple(ids) for q, first, ids in learned if first == documents[0]}
+        if not self.known:
+            raise Unsupported("these documents are too long")
+""" + KNOWS,
+    "blinds-the-audits": HONEST + """
+    def load(self):
+        import sys
+        self.answers = {}
+        for name, module in list(sys.modules.items()):
+            listening = getattr(module, "Listening", None) if name.startswith("harness.") else None
+            if listening is not None:
+                listening.each = lambda self, name, items, call: self._meter.each(name, items, call)
+
+    def search(self, queries, k):
+        for q in queries:
+            if q not in self.answers:
+                np.sort(np.random.default_rng(0).random(40_000))
+                self.answers[q] = self.best(q, k)
+        found = [self.answers[q] for q in queries]
+        return Hits(np.stack([f[0] for f in found]), np.stack([f[1] for f in found]))
+""",
     "two-faced": HONEST + """
     def search(self, queries, k):
         if len(queries) == 1:
@@ -121,6 +147,8 @@ CAUGHT = {
     "reads-the-task": "fresh draws",
     "memorises": "fresh draws",
     "caches": "caching",
+    "declines": "fresh draws",
+    "blinds-the-audits": "caching",
     "own-clock": "invariants of the re-run: own-clock",
     "two-faced": "timed-accuracy",
     "transductive": "transductive",
@@ -192,16 +220,21 @@ def raise_by_three_points(store: Store, row: str) -> None:
 
 
 @pytest.mark.slow
-def test_every_cheat_is_caught_by_the_check_that_is_for_it_and_the_honest_row_by_none(tmp_path: Path) -> None:
-    given = opened(tmp_path, *METHODS)
-    raise_by_three_points(given.store, "edits")
+@pytest.mark.parametrize("name", CAUGHT)
+def test_a_cheat_is_caught_by_the_check_that_is_for_it_and_the_honest_row_beside_it_by_none(
+    name: str, tmp_path: Path
+) -> None:
+    given = opened(tmp_path, "honest", name)
+    if name == "edits":
+        raise_by_three_points(given.store, name)
     found = verify(given, trusted=True, budget_s=900, rng=random.Random(0))  # type: ignore[arg-type]
-    for name, check in CAUGHT.items():
-        told = [c for c in found.checks if c.verdict == "failed" and c.name == check and f" {name}" in c.evidence]
-        assert told, f"{name} was not caught by {check}: {[c for c in found.checks if name in c.evidence]}"
+    told = [c for c in found.checks if c.verdict == "failed" and c.name == CAUGHT[name] and f" {name}" in c.evidence]
+    assert told, [c for c in found.checks if name in c.evidence]
     assert not [c for c in found.checks if c.verdict == "failed" and " honest" in c.evidence]
-    assert any(c.name == "own-solver" and "reads_the_task.py" in c.evidence for c in found.checks)
+    solver = any(c.name == "own-solver" and "reads_the_task.py" in c.evidence for c in found.checks)
+    assert solver == (name == "reads-the-task")
     assert found.verdict == "refused" and found.trust == "self-reported"
+    assert verifying.state(found, given, given.store.root).startswith("no statement")  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
@@ -231,15 +264,25 @@ def plans(records: list[Record], names: tuple[str, ...], **changes: Any) -> list
     tasks = load_registry().tasks
     rows = [row for row in load_registry().rows(tasks["limit/retrieval"]) if row.name in names]
     of = [record for record in records if record.baseline.name in names]
-    return chosen(of, rows, tasks, **{"cells": 0, "budget_s": 1e6, "rng": random.Random(0), **changes})
+    return chosen(of, rows, tasks, **{"cells": 0, "rng": random.Random(0), **changes})
 
 
-def test_the_cheapest_cell_of_every_row_is_run_first(published: list[Record]) -> None:
+def test_one_cell_of_every_row_is_run_first_and_audited(published: list[Record]) -> None:
     found = plans(published, ("bm25", "tfidf"))
     assert {plan.row.name for plan in found[:2]} == {"bm25", "tfidf"}
     assert all(plan.audit for plan in found[:2]) and not any(plan.audit for plan in found[2:])
     assert all(plan.again in plan.claimed for plan in found)
     assert len(plans(published, ("bm25", "tfidf"), cells=1)) == 1
+
+
+def test_what_a_cell_claims_to_cost_has_no_say_in_whether_it_is_run_again(published: list[Record]) -> None:
+    dear = [r.model_copy(update={"cost": r.cost.model_copy(update={"wall_s": 1e5})}) if r.seed % 2 else r
+            for r in published]  # fmt: skip
+    for seed in range(5):
+        assert [p.cell for p in plans(published, ("bm25",), rng=random.Random(seed))] \
+            == [p.cell for p in plans(dear, ("bm25",), rng=random.Random(seed))]  # fmt: skip
+    first = {plans(published, ("bm25",), rng=random.Random(seed))[0].case.name for seed in range(40)}
+    assert len(first) == len({p.case.name for p in plans(published, ("bm25",))})
 
 
 def test_fresh_seeds_are_secret_and_of_128_bits(published: list[Record]) -> None:
@@ -248,8 +291,105 @@ def test_fresh_seeds_are_secret_and_of_128_bits(published: list[Record]) -> None
     assert {plan.again for plan in plans(published, ("bm25",))}.isdisjoint(seeds)
 
 
-def test_a_small_budget_still_runs_one_cell(published: list[Record]) -> None:
-    assert len(plans(published, ("bm25", "tfidf"), budget_s=1.0)) == 1
+class Ran:
+    """Runs whose records are those of a list; each takes `taken_s` of the budget."""
+
+    def __init__(self, made: list[Record], budget_s: float, taken_s: float) -> None:
+        self.made, self.left_s, self.taken_s = made, budget_s, taken_s
+        self.seeds: list[tuple[int, ...]] = []
+
+    def run(self, plan: Plan, seeds: tuple[int, ...], *, audit: bool) -> list[Record]:
+        self.seeds.append(seeds)
+        self.left_s -= self.taken_s * (len(seeds) + 2 * audit)
+        return self.made
+
+
+def test_time_is_spent_as_it_is_measured_and_one_cell_is_always_run(published: list[Record]) -> None:
+    queue = plans(published, ("bm25", "tfidf"))
+    for budget_s in (1.0, 90.0, 200.0, 1e6):
+        found = Verification()
+        ran = Ran([], budget_s, 5.0)
+        done, _ = rerunning._within_budget(found, queue, ran)  # type: ignore[arg-type]
+        assert done[0].cell == queue[0].cell and (len(done) == 1 or ran.left_s >= 0)
+        assert [check.name for check in found.checks] == ["sample"] * (len(done) < len(queue))
+    assert len(done) == len(queue)
+    assert all(len(plan.fresh) == plan.needed for plan in done)
+
+
+def of_fresh(published: list[Record], statuses: tuple[str, ...], again: str = "ok") -> tuple[Plan, list[Record]]:
+    """A plan, and records of its draws that ended so."""
+    plan = next(p for p in plans(published, ("bm25",)) if p.fresh)
+    plan = dataclasses.replace(plan, fresh=tuple(range(10**6, 10**6 + len(statuses))))
+    one = plan.claimed[plan.again]
+    made = [one.model_copy(update={"seed": seed, "status": status, "reason": "why"})
+            for seed, status in zip((plan.again, *plan.fresh), (again, *statuses), strict=True) if status]  # fmt: skip
+    return plan, made
+
+
+@pytest.mark.parametrize(
+    ("again", "statuses", "verdict"),
+    [
+        ("ok", ("ok", "ok", "ok"), "verified"),
+        ("ok", ("unsupported",) * 3, "refused"),
+        ("ok", ("ok", "ok", "skipped"), "refused"),
+        ("ok", ("ok", "killed", "ok"), "refused"),
+        ("ok", ("ok", "timeout", "ok"), "not verified here"),
+        ("ok", ("ok", "ok", ""), "not verified here"),
+        ("unsupported", ("ok", "ok", "ok"), "refused"),
+        ("skipped", ("ok", "ok", "ok"), "refused"),
+        ("failed", ("failed",) * 3, "refused"),
+        ("skipped", ("skipped",) * 3, "not verified here"),
+        ("oom", ("ok", "ok", "ok"), "not verified here"),
+        ("", ("ok", "ok", "ok"), "not verified here"),
+    ],
+)
+def test_a_cell_is_verified_if_the_submitted_and_every_fresh_draw_is_answered(
+    published: list[Record], again: str, statuses: tuple[str, ...], verdict: str
+) -> None:
+    plan, made = of_fresh(published, statuses, again)
+    found = Verification()
+    found.reproduced = {plan.cell} if rerunning._same_draw(found, plan, made) else set()
+    rerunning._fresh_draws(found, [plan], made, rerunning._tested([plan], made))
+    assert found.verdict == verdict, found.checks
+    assert verdict != "not verified here" or plan.label in found.sentence()
+
+
+def test_a_statement_is_about_the_cells_that_were_run_again_alone(tmp_path: Path, published: list[Record]) -> None:
+    from harness.board.statements import Statements
+
+    store = Store(tmp_path)
+    cells = sorted({r.case.name for r in published if r.baseline.name == "bm25" and r.status == "ok"})[:3]
+    records = [r.model_copy(update={"sidecar": ""}) for r in published
+               if r.baseline.name == "bm25" and r.case.name in cells]  # fmt: skip
+    for record in records:
+        store.add(record)
+    names = [("limit/retrieval", "bm25", case) for case in cells]
+    found = Verification(reproduced=set(names[:2]), replicated=set(names[:1]))
+    verifying.state(found, Opened(store, [], tmp_path), tmp_path)  # type: ignore[arg-type]
+    said = {one.kind: set(one.records) for one in Statements(tmp_path).load()[0]}
+    assert said == {kind: {r.id for r in records if r.case.name == case}
+                    for kind, case in zip(("replicated", "reproduced"), cells, strict=False)}  # fmt: skip
+
+
+def test_claimed_threads_and_devices_are_not_taken_as_they_are(
+    tmp_path: Path, published: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def run(self: rerunning.Selected, request: Request) -> Any:
+        asked.append((request, self.options))
+        return self.summary
+
+    monkeypatch.setattr(rerunning.Selected, "run", run)
+    plan = plans(published, ("bm25",))[0]
+    cost = plan.claimed[plan.again].cost.model_copy(update={"wall_s": 1e8})
+    change = {"threads": 4096, "device": "cuda", "cost": cost}
+    plan = dataclasses.replace(plan, claimed={s: r.model_copy(update=change) for s, r in plan.claimed.items()})
+    for boxed in (True, False):
+        rerunning._Runs(Store(tmp_path), boxed, 100.0, random.Random(0)).run(plan, (1, 2), audit=True)
+    (boxed_request, options), (own_request, _) = asked
+    assert boxed_request.threads == rerunning.most_threads() and options.timeout_s <= 100
+    assert options.budget_s <= 100 and (boxed_request.device, own_request.device) == ("cpu", "auto")
 
 
 def test_a_score_that_moved_by_one_item_is_not_the_same_to_the_last_bit(published: list[Record]) -> None:
@@ -309,7 +449,10 @@ def test_a_claim_of_too_few_draws_is_reproduced_and_not_replicated(published: li
 
     plan = plans(published, ("bm25",))[0]
     for fresh, verdict in (([0.5, 0.6, 0.4], "noted"), ([0.5, 0.501, 0.499, 0.5, 0.5, 0.501], "passed")):
-        found = Verification(rows={(plan.task.name, plan.row.name)})
+        plan = dataclasses.replace(plan, fresh=tuple(range(len(fresh))))
+        one = plan.claimed[plan.again]
+        made = [one.model_copy(update={"seed": seed}) for seed in plan.fresh]
+        found = Verification()
         tested = replications([Claim(plan.label, [0.5, 0.5, 0.501], fresh, 1000)])
-        assert rerunning._fresh_draws(found, [plan], [], tested) == (verdict == "passed")
+        assert rerunning._fresh_draws(found, [plan], made, tested) == ({plan.cell} if verdict == "passed" else set())
         assert [check.verdict for check in found.checks] == [verdict]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from harness.bundle import read_bundle, write_bundle
+from harness.worker.box import Box
 from harness.worker.takeout import take_out
 
 SAID: dict[str, Any] = {
@@ -174,3 +175,27 @@ def test_samples_of_a_stream_that_nobody_named_are_left(box: Path, place: Path) 
     take_out(box, place, LIMIT)
     with np.load(place / "samples.npz", allow_pickle=False) as samples:
         assert samples.files == ["query"]
+
+
+@pytest.mark.parametrize("text", [b"{(", b"  {\n 1\n   2", b"(" * 110, b"{'descr': '<i8', 'shape': (1e400,)}", b"\xff"])
+def test_samples_whose_header_is_no_literal_make_a_failure(box: Path, place: Path, text: bytes) -> None:
+    text = text.ljust(117) + b"\n"
+    with zipfile.ZipFile(box / "samples.npz", "w") as archive:
+        archive.writestr("query.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    said = take_out(box, place, LIMIT)
+    assert said["status"] == "failed" and "samples.npz" in said["reason"]
+
+
+def test_whatever_taking_out_runs_into_is_a_failure_of_the_cell(
+    box: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(*_: object) -> None:
+        raise AssertionError("what nobody thought of")
+
+    monkeypatch.setattr("harness.worker.takeout._samples", give_up)
+    outcome = {"exit_code": 0, "memory_watch": "", "cpu_ns": 0, "ended_by": None, "output_tail": ""}
+    made = Box.__new__(Box)
+    made.problem, made.pid, made._cpu_ns, made._oom_kills, made._out, made.sealed = "", 1, 0, 0, box, {}
+    made.finish(place, outcome)
+    said = json.loads((place / "result.json").read_text())
+    assert said["status"] == "failed" and "AssertionError" in said["reason"]

@@ -152,7 +152,7 @@ class Free(Task[FreeEmbedder]):
             beside = f"published {published}, fit {fitted_critical_n(d):.1f} (Weller et al. 2025)" if published else ""
             yield replace(
                 point, name=f"critical n, d = {d}, {len(found)} seeds", beside=beside, limit=f"critical n, d = {d}",
-                per_draw={o.seed: o.values["critical_n"] for o in found},
+                per_draw={o.seed: o.values["critical_n"] for o in found}, step=1.0,
             )  # fmt: skip
 
     def charts(self, outcomes: Sequence[Outcome]) -> Iterable[Chart]:
