@@ -238,15 +238,16 @@ def test_a_cheat_is_caught_by_the_check_that_is_for_it_and_the_honest_row_beside
 
 
 @pytest.mark.slow
-def test_an_honest_row_is_replicated_and_stated_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_an_honest_row_is_verified_and_stated_and_leaves_nothing_behind(tmp_path: Path) -> None:
     from harness.board.statements import Statements
 
     given = opened(tmp_path, "honest")
     found = verify(given, trusted=True, rng=random.Random(0))  # type: ignore[arg-type]
-    assert (found.verdict, found.trust) == ("verified", "replicated"), found.checks
+    assert found.verdict == "verified", found.checks
+    assert found.trust in ("reproduced", "replicated"), "three secret draws seldom tell too little of their spread"
     verifying.state(found, given, given.store.root)  # type: ignore[arg-type]
     (statement,), _ = Statements(given.store.root).load()
-    assert statement.kind == "replicated" and len(statement.records) == len(DRAWS)
+    assert statement.kind == found.trust and len(statement.records) == len(DRAWS)
     assert not list(Path(os.environ.get("TMPDIR", "/tmp")).glob("harness-verify-*"))
 
 
