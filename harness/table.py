@@ -104,14 +104,14 @@ def rows_of(records: Iterable[Record], samples_of: SamplesOf = _no_samples) -> l
     return ranked(measured_rows(records, samples_of))
 
 
-def measured_rows(records: Iterable[Record], samples_of: SamplesOf = _no_samples) -> list[Measured]:
-    """One for each task version, case, baseline and device."""
+def measured_rows(records: Iterable[Record], samples_of: SamplesOf = _no_samples, costs: bool = True) -> list[Measured]:
+    """One for each task version, case, baseline and device. `costs`: with `Row.costs`, of every stream and phase."""
     groups: dict[tuple[str, int, str, str, str], list[Record]] = {}
     for record in records:
         if record.kind != "prepare" and not record.case.within:
             name = record.task.name, record.task.version, record.case.name, record.baseline.name, record.device
             groups.setdefault(name, []).append(record)
-    return [_measured(_of_one_source(group), samples_of) for group in groups.values()]
+    return [_measured(_of_one_source(group), samples_of, costs) for group in groups.values()]
 
 
 def _of_one_source(group: Sequence[Record]) -> Sequence[Record]:
@@ -208,7 +208,7 @@ def _unranked(answered: Sequence[Record], scores: Mapping[str, float]) -> str:
     )
 
 
-def _measured(group: Sequence[Record], samples_of: SamplesOf) -> Measured:
+def _measured(group: Sequence[Record], samples_of: SamplesOf, costs: bool) -> Measured:
     last = max(group, key=lambda r: (r.provenance.started, r.id))
     scored = {}
     for record in sorted(group, key=lambda r: (r.provenance.started, r.id)):
@@ -279,7 +279,7 @@ def _measured(group: Sequence[Record], samples_of: SamplesOf) -> Measured:
         params=dict(last.baseline.params),
         case_params=dict(last.case.params),
         about=dict(last.case.about),
-        costs=_costs(timed),
+        costs=_costs(timed) if costs else {},
         kind=last.kind,
         notes=tuple(dict.fromkeys(n for r in group for n in r.notes)),
         records=tuple(r.id for r in group),

@@ -89,7 +89,7 @@ def _digest(path: Path) -> str:
 def retracted_rows(store: Store, retractions: Collection[str]) -> list[Measured]:
     """What retracted records said, by row."""
     records = [read_record(path) for _, path in sorted(find_records(store, retractions).items())]
-    return measured_rows(r for r in records if not isinstance(r, BrokenRecord))
+    return measured_rows((r for r in records if not isinstance(r, BrokenRecord)), costs=False)
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
