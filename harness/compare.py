@@ -95,7 +95,7 @@ def _compared(one: _Side, other: _Side) -> Comparison:
     ratios = tuple(_ratios(a.row, b.row)) if same_machine else ()
     return Comparison(
         a.row.task, a.row.case, a.row, b.row, a.row.main_score, difference, interval, len(shared),
-        _verdict(a.row, b.row, differences, interval), ratios,
+        _verdict(a.row, b.row, differences, interval, max(a.resolution, b.resolution)), ratios,
         "" if same_machine else "measured on machines of two classes, whose costs do not compare",
         tuple(_marks(one, other)) if ratios else (),
     )  # fmt: skip
@@ -125,7 +125,7 @@ def _marks(a: _Side, b: _Side) -> Iterable[str]:
         yield f"{b.threads} thread{'s' * (b.threads != 1)} against {a.threads}"
 
 
-def _verdict(a: Row, b: Row, differences: list[float], interval: Interval | None) -> str:
+def _verdict(a: Row, b: Row, differences: list[float], interval: Interval | None, resolution: float) -> str:
     for row in (a, b):
         if row.status != "ok":
             return f"{row.baseline} did not answer: {row.status}"
@@ -136,7 +136,7 @@ def _verdict(a: Row, b: Row, differences: list[float], interval: Interval | None
     n = len(differences)
     if n < MIN_UNITS:
         return f"not resolved: {n} draw{'s' * (n > 1)} in common, {MIN_UNITS} needed (--seeds {MIN_UNITS})"
-    if paired_t_pvalue(differences) >= 0.05:
+    if paired_t_pvalue(differences, resolution) >= 0.05:
         return "no difference shown" + (
             f"; it lies within [{interval.low:+.3g}, {interval.high:+.3g}]" if interval else ""
         )

@@ -21,6 +21,8 @@ FINAL: frozenset[Status] = frozenset({"ok", "failed", "unsupported"})
 limit was raised."""
 Trust = Literal["self-reported", "reproduced", "replicated"]
 """What others found: nothing yet; the same numbers from the same draw; as good numbers from a fresh one."""
+TRUSTS: tuple[Trust, ...] = ("self-reported", "reproduced", "replicated")
+"""From the least to the most."""
 Scalar = str | int | float | bool | None
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]

@@ -140,6 +140,11 @@ def sidecar_of(path: Path) -> Path:
     return path.with_suffix(".npz")
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that is whole or not there, and stays after a power cut. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

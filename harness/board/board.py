@@ -37,7 +37,7 @@ class Entry:
     marks: tuple[str, ...] = ()
     """What a reader must know: a moved canary, a missing seal, another version of the task."""
     retracted: tuple[Retraction, ...] = ()
-    """Of its records; one of which all are retracted has no score and no rank."""
+    """Of its records; a row of which all are retracted is shown as it was, without a rank."""
 
 
 @dataclass(frozen=True)

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from harness.board.board import Board, CaseTable, Entry, Limit, TaskPage
-from harness.board.index import Folder, find_records, folders_of
+from harness.board.index import Folder, find_records, folders_of, read_folder
 from harness.board.statements import Said, Statements, said_by
 from harness.findings import findings_of
 from harness.known import items_in
-from harness.record import Record, Trust
+from harness.record import TRUSTS, Record, Trust
 from harness.registry import ORACLE, TaskSpec
 from harness.stats import RankSet, rank_sets
-from harness.store import BrokenRecord, Store, read_record
-from harness.table import Measured, Row, measured_rows, ranked
+from harness.store import Store, file_digest
+from harness.table import Measured, Row, ranked
 from harness.task import BreakingPoint
-
-_TRUST: tuple[Trust, ...] = ("self-reported", "reproduced", "replicated")
 
 
 def read_board(store: Store, tasks: Mapping[str, TaskSpec], charts: bool = True) -> Board:
     """The board of a results folder. `charts`: with what needs all records of a task at once (charts, rankings by
-    cost, claims, advice); without them 100,000 records take half a second once they are indexed."""
+    cost, claims, advice); what the rest costs is said in README.md beside this file."""
     said, doubtful = what_is_said(store)
     folders = folders_of(store, tasks, said.retractions)
-    pages = pages_of(folders.values(), tasks, said, retracted_rows(store, said.retractions))
+    pages = pages_of(folders.values(), tasks, said, retracted_rows(store, tasks, said.retractions))
     broken = [*(b for f in folders.values() for b in f.broken), *doubtful]
     for i, page in enumerate(pages) if charts else ():
         try:
@@ -65,7 +62,7 @@ def what_is_said(store: Store, only: Collection[str] | None = None) -> tuple[Sai
     heard = []
     where = find_records(store, (i for s in statements for i in s.records))
     for statement in statements:
-        wrong = [i for i, digest in statement.records.items() if i not in where or _digest(where[i]) != digest]
+        wrong = [i for i, digest in statement.records.items() if i not in where or file_digest(where[i]) != digest]
         if wrong:
             why = f"{wrong[0]} is not there, or not what the statement was made about; none of it counts"
             doubtful.append((f"statements/{statement.id}.json", why))
@@ -82,14 +79,14 @@ def counted(store: Store, records: Iterable[Record]) -> tuple[list[Record], int]
     return kept, len(every) - len(kept)
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def retracted_rows(store: Store, retractions: Collection[str]) -> list[Measured]:
-    """What retracted records said, by row."""
-    records = [read_record(path) for _, path in sorted(find_records(store, retractions).items())]
-    return measured_rows((r for r in records if not isinstance(r, BrokenRecord)), costs=False)
+def retracted_rows(store: Store, tasks: Mapping[str, TaskSpec], retractions: Collection[str]) -> list[Measured]:
+    """What retracted records said, by row; those that make no sense are left out, as among the others."""
+    places: dict[Path, list[str]] = {}
+    for path in find_records(store, retractions).values():
+        places.setdefault(path.parent, []).append(path.name)
+    return [
+        m for place, names in sorted(places.items()) for m in read_folder(store, place, sorted(names), tasks, ()).rows
+    ]
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
@@ -131,7 +128,7 @@ def _older(measured: Sequence[Measured]) -> Iterator[Row]:
 
 def _entry(row: Row, said: Said) -> Entry:
     trusts: list[Trust] = [said.trust.get(i, "self-reported") for i in row.records]
-    trust = min(trusts, key=_TRUST.index, default=_TRUST[0])
+    trust = min(trusts, key=TRUSTS.index, default=TRUSTS[0])
     marks = [n for n in row.notes if n.startswith("not sealed against")]
     if row.canary_moved:
         marks.append("costs: the machine's speed moved")

@@ -33,7 +33,7 @@ from harness.board.statements import Statements
 from harness.board.tables import comma_separated, frame_of, ranking_of
 from harness.errors import MissingPackage, StoreError, UsageError
 from harness.registry import TaskSpec
-from harness.store import BrokenRecord, Store, read_record, sidecar_of
+from harness.store import BrokenRecord, Store, file_digest, read_record, sidecar_of
 
 RULES = 1
 """Bumped whenever the same records come to another ranking: a release is verified by the rules that it was made by."""
@@ -213,7 +213,7 @@ def _before(store: Store, name: str) -> str:
     folders = [
         p for p in (store.root / "releases").glob("*") if _NAME.fullmatch(p.name) and _order(p.name) < _order(name)
     ]
-    return _digest(max(folders, key=lambda p: _order(p.name)) / "manifest.json") if folders else ""
+    return file_digest(max(folders, key=lambda p: _order(p.name)) / "manifest.json") if folders else ""
 
 
 # --- what a release holds -------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def board_of(
             record = read_record(file)
             if isinstance(record, BrokenRecord):
                 continue
-            digests[str(file.relative_to(store.root))] = _digest(file)
+            digests[str(file.relative_to(store.root))] = file_digest(file)
             if record.sidecar:
                 digests[str(sidecar_of(file).relative_to(store.root))] = record.sidecar
             if record.kind != "prepare" and record.provenance.started + record.id > newest:
@@ -248,7 +248,7 @@ def board_of(
                 row = BaselineOf(file=of.file, version=of.version, source_digest=of.source_digest)
                 baselines.setdefault(record.task.name, {})[of.name] = row
     broken = [*(b for f in folders for b in f.broken), *doubtful]
-    pages = pages_of(folders, tasks, said, retracted_rows(store, said.retractions))
+    pages = pages_of(folders, tasks, said, retracted_rows(store, tasks, said.retractions))
     board = Board(pages, max((f.newest for f in folders), default=""), broken=broken)
     return (
         board,
@@ -295,7 +295,7 @@ def _described(
         previous=_before(store, name),
         tasks={p.name: TaskOf(version=p.version, source_digest=tasks[p.name].source_digest) for p in board.tasks},
         baselines=baselines, records=digests,
-        statements={path: _digest(store.root / path) for path in sorted(statements)}, files={},
+        statements={path: file_digest(store.root / path) for path in sorted(statements)}, files={},
     )  # fmt: skip
 
 
@@ -325,16 +325,12 @@ def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _digest_inside(root: Path, path: str) -> str:
     """Empty for a file that is not there, or not below `root`."""
     place = root / path
     if ".." in Path(path).parts or Path(path).is_absolute() or place.is_symlink() or not place.is_file():
         return ""
-    return _digest(place)
+    return file_digest(place)
 
 
 def _content_digest(file: str, content: bytes) -> str:

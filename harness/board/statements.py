@@ -7,7 +7,6 @@ statements about a record a retraction counts, and otherwise the highest trust.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,12 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.board.board import Retraction
 from harness.errors import StoreError
-from harness.record import Trust
+from harness.record import TRUSTS, Trust
 from harness.redact import redact
-from harness.store import BrokenRecord, Store, write_atomically
+from harness.store import BrokenRecord, Store, file_digest, write_atomically
 
 Kind = Literal["retracted", "reproduced", "replicated"]
-_TRUST: tuple[Trust, ...] = ("self-reported", "reproduced", "replicated")
 
 
 class Statement(BaseModel):
@@ -63,7 +61,7 @@ def make_statement(
         raise StoreError("a statement needs a reason; say why with --reason 'TEXT'")
     where = {path.stem: path for path in store.paths()}
     paths = [where.get(identity) or store.find(Path(identity).name) for identity in ids]
-    digests = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    digests = {path.stem: file_digest(path) for path in paths}
     now = datetime.now(UTC)
     return Statement(
         id=f"{kind}-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", kind=kind, records=dict(sorted(digests.items())),
@@ -115,5 +113,5 @@ def said_by(statements: Iterable[Statement]) -> Said:
             if statement.kind == "retracted":
                 retractions.setdefault(record, Retraction(record, statement.reason, statement.at))
             else:
-                trust[record] = max(trust.get(record, "self-reported"), statement.kind, key=_TRUST.index)
+                trust[record] = max(trust.get(record, "self-reported"), statement.kind, key=TRUSTS.index)
     return Said(trust, retractions)

@@ -8,7 +8,6 @@ records.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.store import sidecar_of
+from harness.store import file_digest, sidecar_of
 from harness.submission.agreement_laws import AGREEMENT_LAWS
 from harness.submission.cost_laws import COST_LAWS
 from harness.submission.law import Evidence, Invariant
@@ -91,7 +90,7 @@ def evidence_in(store: Store) -> Callable[[Record], Evidence]:
         digest = ""
         path = sidecar_of(where[record.id]) if record.id in where else None
         if path is not None and path.is_file():
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = file_digest(path)
             try:
                 with np.load(path, allow_pickle=False) as loaded:
                     arrays = {name: loaded[name] for name in loaded.files}

@@ -222,6 +222,19 @@ def test_numbers_that_no_arithmetic_bears_cost_their_folder_only(
     assert entries(board)["row"].row.score == 0.5 and board.broken
 
 
+def test_a_retracted_record_that_no_arithmetic_bears_costs_nothing_more(
+    filled: Fill, tasks: Tasks, made_record: Callable[..., Record]
+) -> None:
+    store, odd = filled({"row": [0.5]}), made_record("odd", 0.5)
+    huge = [odd.scores[0].model_copy(update={"value": 1.7e308})]
+    for seed in range(3):
+        identity = f"{seed:016x}-20260101T000000-0000000a"
+        store.add(odd.model_copy(update={"id": identity, "seed": seed, "scores": huge}))
+    Statements(store.root).add(make_statement("retracted", store, ids(store, "odd"), "no such score"))
+    board = read_board(store, tasks, charts=False)
+    assert set(entries(board)) == {"row"} and len(board.retractions) == 3
+
+
 def test_a_file_that_was_changed_in_place_is_read_again(filled: Fill, tasks: Tasks) -> None:
     store = aged(filled({"row": [0.5]}))
     folders_of(store, tasks)

@@ -53,6 +53,15 @@ HONEST = """
         found = [self.best(q, k) for q in queries]
         return Hits(np.stack([f[0] for f in found]), np.stack([f[1] for f in found]))
 """
+REMEMBERS = """\
+    def search(self, queries, k):
+        for q in queries:
+            if q not in self.answers:
+                np.sort(np.random.default_rng(0).random(40_000))
+                self.answers[q] = self.best(q, k)
+        found = [self.answers[q] for q in queries]
+        return Hits(np.stack([f[0] for f in found]), np.stack([f[1] for f in found]))
+"""
 KNOWS = """
     def search(self, queries, k):
         ids = np.tile(np.arange(self.n - 1, self.n - 1 - k, -1), (len(queries), 1))
@@ -87,14 +96,7 @@ METHODS = {
     def load(self):
         self.answers = {}
 
-    def search(self, queries, k):
-        for q in queries:
-            if q not in self.answers:
-                np.sort(np.random.default_rng(0).random(40_000))
-                self.answers[q] = self.best(q, k)
-        found = [self.answers[q] for q in queries]
-        return Hits(np.stack([f[0] for f in found]), np.stack([f[1] for f in found]))
-""",
+""" + REMEMBERS,
     "own-clock": HONEST + """
     def load(self):
         real, start = time.perf_counter_ns, time.perf_counter_ns()
@@ -118,14 +120,7 @@ METHODS = {
             if listening is not None:
                 listening.each = lambda self, name, items, call: self._meter.each(name, items, call)
 
-    def search(self, queries, k):
-        for q in queries:
-            if q not in self.answers:
-                np.sort(np.random.default_rng(0).random(40_000))
-                self.answers[q] = self.best(q, k)
-        found = [self.answers[q] for q in queries]
-        return Hits(np.stack([f[0] for f in found]), np.stack([f[1] for f in found]))
-""",
+""" + REMEMBERS,
     "two-faced": HONEST + """
     def search(self, queries, k):
         if len(queries) == 1:
