@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+ROWS ?= .
 
 .PHONY: run test lint bench clean
 
@@ -16,15 +17,21 @@ run: $(VENV)/.limit
 	exit $$code
 
 test: $(VENV)/.all
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal --benchmark-disable
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict harness
 
+# The harness's own hot paths beside libraries that do the same; the rows of every task by asv, as this commit's results;
+# and asv's page, for a place without network. `make bench ROWS='LimitRetrieval.*bm25'` times those rows only.
 bench: $(VENV)/.all
-	$(BIN)/asv run --python=same --quick
+	$(BIN)/python -m pytest tests/benchmarks -n 0 --benchmark-only --benchmark-max-time=1
+	$(BIN)/asv machine --yes
+	$(BIN)/asv run --environment existing:$(abspath $(BIN))/python --set-commit-hash "$$(git rev-parse HEAD)" \
+	    --show-stderr --bench '$(ROWS)' || test $$? -eq 2  # 2: some row failed, which is on the page, too
+	$(BIN)/python tests/asv/publish.py
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \

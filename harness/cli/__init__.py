@@ -22,6 +22,7 @@ VERBS = {
     "submit": "make a folder ready for a pull request",
     "compare": "say how two baselines, or two results folders, differ",
     "board": "the leaderboard: page, releases, data set",
+    "track": "regressions over nights: run, check, report, compare",
     "verify": "check a submission and run a sample of it again",
     "review": "show on one screen what a submission is",
     "doctor": "tell whether this machine gives comparable numbers",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.store import Store
+    from harness.track.report import Kept
 
 NOT_HERE = 4
 """Exit code: a release that this installation cannot compute again."""
@@ -73,8 +74,22 @@ def _build(store: Store, options: argparse.Namespace) -> int:
         manifest = release.manifest.model_dump(mode="json")
         releases.append(ReleaseInfo(release.manifest.name, release.manifest.newest, table, manifest, moved))
         before = release
-    print(build(board, store, Path(options.to), releases))
+    print(build(board, store, Path(options.to), releases, _tracked(store)))
     return 0
+
+
+def _tracked(store: Store) -> list[Kept]:
+    """What nights showed, machine by machine; a history that cannot be read is named, and the page made without."""
+    from harness.errors import StoreError
+    from harness.track.report import machines_of, read_kept
+
+    root, found = store.root / "history", []
+    for machine in machines_of(root):
+        try:
+            found.append(read_kept(root, machine))
+        except StoreError as error:
+            print(f"harness: the nights of {machine} left out: {error}", file=sys.stderr)
+    return found
 
 
 def _serve(store: Store, options: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from harness.errors import MissingPackage
 
-OURS = ("site.css", "icon.svg", "theme.js", "table.js", "plot.js")
+OURS = ("site.css", "icon.svg", "theme.js", "table.js", "plot.js", "tracking.js")
+_OWN = Path(__file__).parent / "assets"
 _INSTALL = "pip install 'limits-harness[board]'"
 
 
@@ -16,12 +17,17 @@ def write_assets(folder: Path, plots: bool) -> None:
     """Copy everything that pages load into `folder`; Plotly only if there are `plots`. Raises MissingPackage."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in OURS:
-        (folder / name).write_bytes((Path(__file__).parent / "assets" / name).read_bytes())
+        (folder / name).write_bytes((_OWN / name).read_bytes())
     (folder / "datatables.js").write_text(
         as_script(_installed("itables", "html", "dt_bundle.js").read_text("utf-8")), "utf-8"
     )
     if plots:
         (folder / "plotly.min.js").write_bytes(_installed("plotly", "package_data", "plotly.min.js").read_bytes())
+
+
+def style() -> str:
+    """The site's own style, for a page that brings everything with it."""
+    return (_OWN / "site.css").read_text("utf-8")
 
 
 def _installed(package: str, *inside: str) -> Path:

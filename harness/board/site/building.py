@@ -8,7 +8,7 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.board.board import Board, Entry
 from harness.board.site.assets import write_assets
@@ -24,15 +24,23 @@ from harness.board.site.task_page import task_page
 from harness.errors import UsageError
 from harness.store import BrokenRecord, Store, read_record, sidecar_of
 
+if TYPE_CHECKING:
+    from harness.track.report import Kept
+
 _FOLDERS = ("assets", "baseline", "data", "record", "release", "task")
-_PAGES = ("baselines.html", "index.html", "releases.html")
+_PAGES = ("baselines.html", "index.html", "releases.html", "tracking.html")
+_BESIDE = "asv"
+"""A folder that another tool writes its pages into: it stays."""
 
 
-def build(board: Board, store: Store, out: Path, releases: Sequence[ReleaseInfo] = ()) -> Path:
-    """Write the site into `out` and return its index.html. What an earlier build left there is removed; raises
-    UsageError if `out` holds anything else, and MissingPackage without the packages that pages are drawn by."""
+def build(
+    board: Board, store: Store, out: Path, releases: Sequence[ReleaseInfo] = (), tracked: Sequence[Kept] = ()
+) -> Path:
+    """Write the site into `out` and return its index.html. `tracked` are histories of machines, for the page about
+    nights. What an earlier build left there is removed; raises UsageError if `out` holds anything else, but for asv's
+    pages, and MissingPackage without the packages that pages are drawn by."""
     _clear(out)
-    frame = Frame(board, _links(board, releases))
+    frame = Frame(board, _links(board, releases), any(kept.nights for kept in tracked))
     plots = {task.name: plots_of(task) for task in board.tasks}
     write_assets(out / "assets", bool(board.tasks))
     seen = _write_records(frame, store, out / "record")
@@ -43,6 +51,10 @@ def build(board: Board, store: Store, out: Path, releases: Sequence[ReleaseInfo]
         _write(out / "task" / f"{name}.html", task_page(frame, task, plots[task.name]))
     _write_baselines(frame, seen, out)
     _write_releases(frame, releases, out)
+    if frame.tracking:
+        from harness.track.page import PAGE, tracking_page
+
+        _write(out / PAGE, tracking_page(frame, tracked, (out / _BESIDE / "index.html").is_file()))
     machines = {e.row.machine: "" for t in board.tasks for _, e in ordered(t) if e.row.machine}
     for one in seen:
         if machines.get(one.fingerprint) == "":
@@ -54,7 +66,7 @@ def build(board: Board, store: Store, out: Path, releases: Sequence[ReleaseInfo]
 def _clear(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; name a folder with --to DIR")
-    there = sorted(p.name for p in out.iterdir()) if out.is_dir() else []
+    there = sorted(p.name for p in out.iterdir() if p.name != _BESIDE) if out.is_dir() else []
     ours = f'<meta name="generator" content="{GENERATOR}">'
     index = out / "index.html"
     if there and not (index.is_file() and ours in index.read_text("utf-8", "replace")[:2000]):

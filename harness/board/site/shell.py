@@ -24,6 +24,8 @@ class Frame:
 
     board: Board
     links: Links
+    tracking: bool = False
+    """Whether there is a page about nights."""
 
 
 def page(frame: Frame, title: str, body: str, depth: int = 0, here: str = "", scripts: Sequence[str] = ()) -> str:
@@ -49,6 +51,7 @@ def page(frame: Frame, title: str, body: str, depth: int = 0, here: str = "", sc
 def _header(frame: Frame, root: str, here: str) -> str:
     pages = [("index", "Overview", "index.html"), ("baselines", "Methods", "baselines.html")]
     pages += [("releases", "Releases", "releases.html")] if frame.links.releases else []
+    pages += [("tracking", "Tracking", "tracking.html")] if frame.tracking else []
     pages += [(t.name, t.name, f"task/{frame.links.tasks[t.name]}.html") for t in frame.board.tasks]
     links = "".join(
         f'<li><a href="{root}{path}"{" aria-current=page" if name == here else ""}>{line(label, 40)}</a></li>'

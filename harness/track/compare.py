@@ -1,0 +1,285 @@
+"""Two commits side by side on this machine: what differs, by how much, and how sure that is.
+
+Costs are ratios over pairs (see `harness.track.pairs`), scores differences over the items of one draw. Of all numbers
+that are looked at together, at most `RATE` of what is said to differ does not (Benjamini & Hochberg 1995), each way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from harness.track.findings import State
+from harness.track.history import Value, Work
+from harness.track.pairs import Pair, centre
+from harness.track.rules import (
+    MIN_EFFECT,
+    MIN_SCORE_EFFECT,
+    PairTest,
+    discoveries,
+    paired_items,
+    paired_ratio,
+    signed_rank_p,
+)
+
+RATE = 0.025
+"""Larger than the nightly check's: somebody asked about these commits, and looks at what is said."""
+STATUS_PAIRS = 2
+"""After so many pairs that did not answer, none will."""
+LEAST_PAIRS = 6
+"""With fewer there is no interval of 95 %."""
+Verdict = Literal["regressed", "improved", "no difference found", "inconclusive"]
+Outcome = Literal["compared", "broke", "recovered", "fails in both", "not reached"]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A row on a case that both trees have, and why it is run."""
+
+    work: Work
+    why: str
+    row: str = ""
+    """What `--baseline` names, if not the row itself."""
+    version_before: int = 0
+    """The base's version of the task, where it is another: scores then mean other things."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of one row, over both sides."""
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    base: float
+    head: float
+    test: PairTest | None
+    """head / base of costs, head - base of scores; None where nothing can be tested."""
+    better_p: float
+    """One-sided, of head being no better."""
+    dropped: int
+    verdict: Verdict
+    why: str = ""
+
+    @property
+    def is_score(self) -> bool:
+        return self.name.startswith("score/")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came of one row."""
+
+    selected: Selected
+    outcome: Outcome
+    reason: str = ""
+    metrics: tuple[Metric, ...] = ()
+    pairs: int = 0
+    moved: int = 0
+
+
+@dataclass
+class _Number:
+    """What the pairs say of one number, before all are judged together."""
+
+    name: str
+    value: Value
+    base: float
+    head: float
+    test: PairTest | None = None
+    better_p: float = 1.0
+    dropped: int = 0
+    enough: bool = True
+    same: bool = False
+    """Whether not one item, or value, differs: then there is nothing to be tested."""
+    least: bool = False
+    """Whether the change is as large as one must be to be told."""
+    why: str = ""
+
+
+class _Judged(NamedTuple):
+    row: int
+    name: str
+
+
+@dataclass
+class Measured:
+    """Pairs of one row, as they came."""
+
+    selected: Selected
+    pairs: list[Pair] = field(default_factory=list)
+
+    @property
+    def answered(self) -> list[Pair]:
+        return [pair for pair in self.pairs if pair.base.ok and pair.head.ok]
+
+    @property
+    def outcome(self) -> tuple[Outcome, str]:
+        if self.answered:
+            return "compared", ""
+        if not self.pairs:
+            return "not reached", "no time was left for it"
+        base, head = self.pairs[-1].base, self.pairs[-1].head
+        if base.ok:
+            return "broke", f"{head.cell.status}: {head.cell.reason}"
+        if head.ok:
+            return "recovered", f"before: {base.cell.status}: {base.cell.reason}"
+        return "fails in both", f"{head.cell.status}: {head.cell.reason}"
+
+    @property
+    def enough(self) -> bool:
+        return not self.answered and len(self.pairs) >= STATUS_PAIRS
+
+
+def measure(
+    selected: Sequence[Selected], rerun: Callable[[Selected], Iterator[Pair]], told: Callable[[str], None],
+    budget_s: float = 0.0, clock: Callable[[], float] = time.monotonic,
+) -> list[Measured]:  # fmt: skip
+    """Make the pairs of every row, one row after the other, until the budget (0: none) is spent.
+
+    A row gets its share of the time that is left, so that none is without a word because of those before it.
+    """
+    begun = clock()
+    found = []
+    for index, one in enumerate(selected):
+        measured = Measured(one)
+        found.append(measured)
+        left_s = budget_s - (clock() - begun)
+        until = clock() + left_s / (len(selected) - index)
+        if budget_s and left_s <= 0:
+            continue
+        for number, pair in enumerate(rerun(one), 1):
+            measured.pairs.append(pair)
+            told(f"[{index + 1}/{len(selected)}] {one.work}: pair {number}{', the machine moved' * pair.moved}")
+            if measured.enough or (budget_s and clock() >= until):
+                break
+    return found
+
+
+def judge(found: Sequence[Measured]) -> list[Compared]:
+    """Verdicts on every number of every row."""
+    numbers = {_Judged(i, n.name): n for i, one in enumerate(found) for n in _numbers(one.answered, one.selected)}
+    tested = {key: n.test for key, n in numbers.items() if n.test is not None and n.enough and not n.same}
+    worse = discoveries({key: test.p for key, test in tested.items()}, RATE)
+    better = discoveries({key: numbers[key].better_p for key in tested}, RATE)
+    compared = []
+    for index, one in enumerate(found):
+        outcome, reason = one.outcome
+        metrics = []
+        for key, number in numbers.items():
+            if key.row != index:
+                continue
+            verdict: Verdict = "no difference found"
+            if not number.enough:
+                verdict = "inconclusive"
+            elif number.least and (key in worse or key in better):
+                verdict = "regressed" if key in worse else "improved"
+            value = number.value
+            metric = Metric(
+                number.name, value.unit, value.higher_is_better, number.base, number.head, number.test,
+                number.better_p, number.dropped, verdict, number.why,
+            )  # fmt: skip
+            metrics.append(metric)
+        moved = sum(pair.moved for pair in one.answered)
+        compared.append(Compared(one.selected, outcome, reason, tuple(metrics), len(one.answered), moved))
+    return compared
+
+
+def state_of(compared: Sequence[Compared]) -> tuple[State, str]:
+    """What all of it comes to, and a sentence for it."""
+    numbers = [(one, metric) for one in compared for metric in one.metrics]
+    worse = [f"{one.selected.work} {metric.name}" for one, metric in numbers if metric.verdict == "regressed"]
+    worse += [f"{one.selected.work} no longer answers" for one in compared if one.outcome == "broke"]
+    if worse:
+        return "regressed", _some(worse)
+    if not compared:
+        return "measured nothing", "no row was selected"
+    if not any(one.outcome in ("compared", "recovered") for one in compared):
+        unreached = all(one.outcome == "not reached" for one in compared)
+        if unreached:
+            return "measured nothing", "there was no time for a single pair; give more with --budget"
+        reason = next(one.reason for one in compared if one.outcome != "not reached")
+        return "environment broke", f"no row answered at either commit: {reason}"
+    unclear = [f"{one.selected.work} {metric.name}" for one, metric in numbers if metric.verdict == "inconclusive"]
+    unclear += [f"{one.selected.work} (no time was left)" for one in compared if one.outcome == "not reached"]
+    if unclear:
+        return "inconclusive", _some(unclear)
+    return "fine", "nothing got slower, larger or less accurate by more than what is told"
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return "; ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+
+def _numbers(pairs: Sequence[Pair], selected: Selected) -> Iterator[_Number]:
+    """Every number that both sides have in every pair."""
+    if not pairs:
+        return
+    names = set.intersection(*(set(once.cell.values) for pair in pairs for once in (pair.base, pair.head)))
+    for name in sorted(names):
+        if name.startswith("score/"):
+            if not selected.version_before:
+                yield _score(name, pairs)
+        else:
+            yield _cost(name, pairs)
+
+
+def _cost(name: str, pairs: Sequence[Pair]) -> _Number:
+    values = [(pair.base.cell.values[name], pair.head.cell.values[name]) for pair in pairs]
+    timed = values[0][0].unit == "ns"
+    kept = [
+        (base.value, head.value)
+        for pair, (base, head) in zip(pairs, values, strict=True)
+        if not (timed and pair.moved) and base.value > 0 and head.value > 0
+    ]
+    number = _Number(name, values[0][1], *_middles(values), dropped=len(pairs) - len(kept))
+    if 2 * number.dropped > len(pairs):
+        number.enough = False
+        number.why = f"the machine's speed moved in {number.dropped} of {len(pairs)} pairs"
+    elif len(kept) < LEAST_PAIRS:
+        number.enough, number.why = False, f"{len(kept)} pairs are too few; {LEAST_PAIRS} at least are needed"
+    if kept:
+        number.test = paired_ratio(kept)
+        number.better_p = paired_ratio([(head, base) for base, head in kept]).p
+        ratio = number.test.effect
+        number.least = max(ratio, 1 / ratio) >= 1 + MIN_EFFECT
+    return number
+
+
+def _score(name: str, pairs: Sequence[Pair]) -> _Number:
+    values = [(pair.base.cell.values[name], pair.head.cell.values[name]) for pair in pairs]
+    number = _Number(name, values[0][1], *_middles(values, score=True))
+    base = [pair.base.items[name] for pair in pairs if name in pair.base.items]
+    head = [pair.head.items[name] for pair in pairs if name in pair.head.items]
+    higher = number.value.higher_is_better
+    if base and head and len({items.shape for items in [*base, *head]}) == 1:
+        before, after = np.array(base), np.array(head)
+        number.same = np.array_equal(before, after)
+        number.test = paired_items(before, after, higher)
+        number.better_p = paired_items(before, after, not higher).p
+        number.least = abs(number.test.effect) >= MIN_SCORE_EFFECT
+        return number
+    differences = [b.value - a.value for a, b in values]
+    worse = [-d if higher else d for d in differences]
+    number.same = not any(differences)
+    effect = float(np.mean(differences))
+    number.test = PairTest(
+        effect, min(differences), max(differences), float(np.mean(worse)), signed_rank_p(worse), len(worse)
+    )
+    number.better_p = signed_rank_p([-d for d in worse])
+    # without items, only what is as large as a change of cost must be
+    number.least = abs(effect) >= MIN_EFFECT * abs(number.base)
+    number.why = "" if number.same else "of whole runs, the range over pairs: it has no items"
+    return number
+
+
+def _middles(values: Sequence[tuple[Value, Value]], score: bool = False) -> tuple[float, float]:
+    base, head = [a.value for a, _ in values], [b.value for _, b in values]
+    return (float(np.mean(base)), float(np.mean(head))) if score else (centre(base), centre(head))
