@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -25,6 +22,7 @@ from harness.assemble import Finished, Setting
 from harness.budget import Budget
 from harness.errors import UsageError
 from harness.executors.local import JudgeClient, JudgeError, LocalExecutor, ServerKey
+from harness.interruption import deaf, interruptible
 from harness.known import Known, artifact_of, checkpoint_of
 from harness.measure import environment
 from harness.measure.canary import CANARY_VERSION, CanaryClock
@@ -169,13 +167,13 @@ class Runner:
         self._questions = Questions(self.judge, scratch)
         self._executor = LocalExecutor(request.threads)
         try:
-            with _interruptible():
+            with interruptible():
                 self._request = replace(request, rows=with_environments(request.rows, self.reporter.note))
                 self._run_all(cells_of(self._request))
         except KeyboardInterrupt:
             self.summary.interrupted = True
         finally:
-            with _deaf():
+            with deaf():
                 self._executor.close()
                 self.judge.close()
                 self._drop_artifacts(())
@@ -354,7 +352,7 @@ class Runner:
         )  # fmt: skip
         spent = time.process_time() - begun
         record, sidecar = assemble.build_record(finished, setting, identity, canary, started, _now(), spent)
-        with _deaf():  # an interrupt in here would lose a finished cell
+        with deaf():  # an interrupt in here would lose a finished cell
             self.store.add(record, sidecar)
         self.summary.records.append(record)
         self._known.add(record, finished.samples)
@@ -466,35 +464,3 @@ def _as_status(pair: tuple[str, str]) -> tuple[rec.Status, str]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a run as cleanly as Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = {s: signal.signal(s, interrupt) for s in (signal.SIGTERM, signal.SIGHUP)}
-    except ValueError:  # not in the main thread (a notebook's worker): leave signals alone
-        before = {}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Hold interrupts back while something is finished that must not be left half done."""
-    try:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    except ValueError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

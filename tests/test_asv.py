@@ -115,6 +115,31 @@ def asv(place: Path, *words: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+def test_what_was_downloaded_is_used_and_what_a_row_prepares_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = tmp_path / "usual"
+    for name in ("huggingface/model", "limits-harness/data/set", "limits-harness/prepared/old"):
+        (usual / name).mkdir(parents=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(usual))
+    rows = module("rows")
+
+    class Planned(Exception): ...
+
+    def planned(*_: object) -> None:
+        raise Planned
+
+    monkeypatch.setattr(rows, "make_run", planned)
+    monkeypatch.setenv("HARNESS_CANARY_ROUNDS", "3")
+    for _ in range(2):  # each number that is asked for looks again
+        with pytest.raises(Planned):
+            rows.measured(tmp_path / "asv", "limit/free", "d2", "random")
+        cache = Path(os.environ["XDG_CACHE_HOME"])
+        assert cache == tmp_path / "asv" / "cache"
+        assert (cache / "huggingface/model").is_dir() and (cache / "limits-harness/data/set").is_dir()
+        assert not (cache / "limits-harness/prepared").exists()
+
+
 @pytest.mark.slow
 def test_asv_check_finds_no_problem(clone: Path) -> None:
     assert "No problems found" in asv(clone, "check", "--environment", f"existing:{sys.executable}")

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
+import traceback
+
+from harness.errors import HarnessError, MissingPackage
+
+BROKE = 70
+"""EX_SOFTWARE of sysexits.h."""
 
 _VERBS = {
     "run": "measure the nightly set and append it to the history",
@@ -22,6 +29,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Exit codes: 0 fine; 1 regressed; 3 measured nothing; 5 the environment broke; 6 inconclusive."""
-    code: int = importlib.import_module(f"harness.cli.track_{options.track_verb}").execute(options)
+    """Exit codes: 0 fine; 1 regressed; 3 measured nothing; 5 the environment broke; 6 inconclusive; 70 a mistake of
+    the program's own, which must not pass for a regression."""
+    try:
+        code: int = importlib.import_module(f"harness.cli.track_{options.track_verb}").execute(options)
+    except (HarnessError, MissingPackage, BrokenPipeError):
+        raise
+    except Exception:
+        traceback.print_exc()
+        print("harness: this is a mistake in the harness; please report it with the lines above", file=sys.stderr)
+        return BROKE
     return code

@@ -23,6 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Judge, keep the verdict beside the night, and print it. The exit code says which it is."""
     from harness.budget import parse_duration
+    from harness.errors import UsageError
+    from harness.interruption import interruptible
     from harness.measure import environment
     from harness.track.check import check_name, check_night
     from harness.track.evidence import Trees
@@ -31,11 +33,13 @@ def execute(options: argparse.Namespace) -> int:
     from harness.track.report import as_text
     from harness.track.trees import between
 
+    if not 0 < options.timeout < float("inf"):
+        raise UsageError(f"--timeout {options.timeout:g}: must be more than 0 seconds; write --timeout 900")
     here = environment.fingerprint(environment.collect())
     history = History(options.history, here)
     name = check_name(history, options.night, options.again)
     repo = Path(options.repo)
-    with Trees(repo, options.timeout) as trees:
+    with interruptible(), Trees(repo, options.timeout) as trees:
         check = check_night(
             history, options.night, trees, commits=lambda good, bad: between(repo, good, bad),
             budget_s=parse_duration(options.budget), told=lambda text: print(text, file=sys.stderr, flush=True),

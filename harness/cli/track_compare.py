@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from harness.track.trees import Tree
 
 _EPILOG = """BASE and HEAD: any name of a commit, or WORKTREE for the files as they are
-exit codes: 0 nothing worse; 1 regressed; 2 bad usage; 3 nothing in common; 5 the environment broke; 6 inconclusive"""
+exit codes: 0 nothing worse; 1 regressed; 2 bad usage; 3 nothing to compare, or nothing
+that can be run here; 5 the environment broke; 6 inconclusive"""
 
 _FEW_ROWS = 4
 
@@ -36,66 +37,92 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--case", default="", metavar="GLOB", help="only cases whose name matches")
     add("--scale", default="smoke", choices=("smoke", "standard", "full"))
     add("--pairs", type=int, default=None, metavar="N",
-        help="pairs of sessions of each row, 6 at least (default: 10; of more than 4 rows, 12)")  # fmt: skip
+        help="pairs of sessions of each row, 6 at least (default: 12; of more than 4 rows, 14)")  # fmt: skip
     add("--processes", type=int, default=None, metavar="N",
-        help="processes of each side in a pair that are timed (default: 8)")  # fmt: skip
+        help="processes of each side in a pair that are timed (default: 12; of cells over 10 s, 1)")  # fmt: skip
     add("--threads", type=int, default=None, metavar="N", help="threads of each cell (default: all cores, at most 4)")
     add("--device", default="auto", choices=("cpu", "cuda", "auto"))
     add("--timeout", type=float, default=900.0, metavar="S", help="seconds a process may take (default: 900)")
-    add("--budget", default="", metavar="TIME", help="make no further pair after this, for example 20m")
+    add("--budget", default="", metavar="TIME", help="begin no further process after this, for example 20m")
     add("--repo", default=".", metavar="DIR", help="a checkout that has both commits (default: here)")
     add("--format", default="text", choices=("text", "json", "markdown"))
-    add("--history", default="", help=argparse.SUPPRESS)  # as of the other verbs; a comparison needs none
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print the comparison. Returns the exit code that its state has."""
     from harness.api import default_threads
     from harness.budget import parse_duration
-    from harness.errors import UsageError
-    from harness.track import choice, inventory
-    from harness.track.compare import LEAST_PAIRS, judge, measure, state_of
+    from harness.interruption import interruptible
+    from harness.track.compare import judge, measure
     from harness.track.findings import EXIT_CODES
-    from harness.track.pairs import PROCESSES, interleave
-    from harness.track.trees import requirements_differ, tree_of
+    from harness.track.pairs import interleave
+    from harness.track.trees import tree_of
 
-    if options.pairs is not None and options.pairs < LEAST_PAIRS:
-        raise UsageError(f"--pairs {options.pairs}: an interval needs {LEAST_PAIRS} at least; write --pairs 10")
-    processes = PROCESSES if options.processes is None else options.processes
-    if processes < 1:
-        raise UsageError(f"--processes {processes}: at least one is needed; write --processes {PROCESSES}")
+    _require_sensible(options)
     threads = default_threads() if options.threads is None else options.threads
     budget_s = parse_duration(options.budget)
     repo = Path(options.repo)
-    with ExitStack() as stack:
+    with interruptible(), ExitStack() as stack:
         base, head = (stack.enter_context(tree_of(repo, name)) for name in (options.base, options.head))
-        old, new = (inventory.ask(tree, options.scale, threads, options.device) for tree in (base, head))
-        if options.task or options.baseline or options.case:
-            chosen = choice.asked_for(old, new, options.task, options.baseline, options.case)
-        else:
-            differs = inventory.harness_digest(base) != inventory.harness_digest(head)
-            chosen = choice.by_difference(old, new, differs)
-        if note := requirements_differ(repo, options.base, options.head):
-            chosen.notes.append(note)
-
+        chosen = _choose(options, base, head, threads)
         # the more numbers are looked at, the surer each must be, and pairs set how sure one can be
-        pairs = options.pairs or (10 if len(chosen.rows) <= _FEW_ROWS else 12)
+        pairs = options.pairs or (12 if len(chosen.rows) <= _FEW_ROWS else 14)
 
-        def rerun(one: Selected) -> Iterator[Pair]:
+        def rerun(one: Selected, deadline: float) -> Iterator[Pair]:
             return interleave(
-                base, head, one.work, options.scale, timeout_s=options.timeout, pairs=pairs,
-                processes=processes, row=one.row,
+                base, head, one.work, options.scale, timeout_s=options.timeout, pairs=pairs + pairs // 2,
+                processes=options.processes, row=one.row, deadline=deadline,
             )  # fmt: skip
 
-        compared = judge(measure(chosen.rows, rerun, lambda text: print(text, file=sys.stderr, flush=True), budget_s))
-    if compared:
-        state, why = state_of(compared)
-    elif chosen.notes:
-        state, why = "fine", "no row that can be compared differs"
-    else:
-        state, why = "fine", "neither a row's code nor the harness that runs it differs: nothing was run"
+        def told(text: str) -> None:
+            print(text, file=sys.stderr, flush=True)
+
+        compared = judge(measure(chosen.rows, rerun, told, budget_s, n_pairs=pairs))
+    state, why = _state(chosen, compared)
     _PRINTERS[options.format](options, base, head, chosen, compared, state, why)
     return EXIT_CODES[state]
+
+
+def _require_sensible(options: argparse.Namespace) -> None:
+    from harness.errors import UsageError
+    from harness.track.compare import LEAST_PAIRS
+    from harness.track.pairs import PROCESSES
+
+    if options.pairs is not None and options.pairs < LEAST_PAIRS:
+        raise UsageError(f"--pairs {options.pairs}: an interval needs {LEAST_PAIRS} at least; write --pairs 10")
+    if options.processes is not None and options.processes < 1:
+        raise UsageError(f"--processes {options.processes}: at least one is needed; write --processes {PROCESSES}")
+    if not 0 < options.timeout < math.inf:
+        raise UsageError(f"--timeout {options.timeout:g}: must be more than 0 seconds; write --timeout 900")
+    if options.threads is not None and options.threads < 1:
+        raise UsageError(f"--threads {options.threads}: at least one thread is needed; write --threads 1")
+
+
+def _choose(options: argparse.Namespace, base: Tree, head: Tree, threads: int) -> Choice:
+    from harness.track import choice, inventory
+    from harness.track.trees import requirements_differ
+
+    old, new = (inventory.ask(tree, options.scale, threads, options.device) for tree in (base, head))
+    if options.task or options.baseline or options.case:
+        chosen = choice.asked_for(old, new, options.task, options.baseline, options.case)
+    else:
+        differs = inventory.harness_digest(base) != inventory.harness_digest(head)
+        chosen = choice.by_difference(old, new, differs)
+    if note := requirements_differ(Path(options.repo), options.base, options.head):
+        chosen.notes.append(note)
+    return chosen
+
+
+def _state(chosen: Choice, compared: Sequence[Compared]) -> tuple[State, str]:
+    from harness.track.compare import state_of
+
+    if compared:
+        return state_of(compared)
+    if chosen.left_out:
+        return "measured nothing", "none of the rows in question can be run here"
+    if chosen.notes:
+        return "fine", "no row that can be compared differs"
+    return "fine", "neither a row's code nor the harness that runs it differs: nothing was run"
 
 
 def _print_text(
@@ -164,7 +191,8 @@ def _flat(options: argparse.Namespace, one: Compared) -> dict[str, Any]:
     return {
         "task": work.task, "version": work.version, "case": work.case, "row": work.row, "seed": work.seed,
         "device": work.device, "threads": work.threads, "why": one.selected.why, "outcome": one.outcome,
-        "reason": one.reason, "pairs": one.pairs, "moved": one.moved, "command": _command(options, one),
+        "reason": one.reason, "pairs": one.pairs, "moved": one.moved,
+        "speed_known": one.speed_known, "command": _command(options, one),
         "numbers": [
             {
                 "metric": m.name, "unit": m.unit, "higher_is_better": m.higher_is_better, "base": m.base,
@@ -181,8 +209,11 @@ def _flat(options: argparse.Namespace, one: Compared) -> dict[str, Any]:
 def _about(one: Compared) -> str:
     moved = f", in {one.moved} of which the machine's speed moved" if one.moved else ""
     version = one.selected.version_before
-    other = f"; version {version} of the task before, so that scores are not compared" if version else ""
-    return f"{one.pairs} pairs{moved}{other}"
+    other = f"; version {version} of the task before, so that numbers are not compared" if version else ""
+    speed = "" if one.speed_known else (
+        "; the two commits time other fixed calculations, so that nobody knows whether the machine's speed moved"
+    )  # fmt: skip
+    return f"{one.pairs} pairs{moved}{speed}{other}"
 
 
 def _change(metric: Metric) -> str:

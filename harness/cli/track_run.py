@@ -6,25 +6,21 @@ import argparse
 import json
 import re
 import shutil
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from harness.budget import parse_duration
 from harness.errors import UsageError
 from harness.text import plain
-from harness.track.findings import EXIT_CODES
 
 if TYPE_CHECKING:
     from harness.track.findings import State
     from harness.track.history import Night
     from harness.track.nightly import Plan
-    from harness.track.rotation import Past
+    from harness.track.rotation import Group, Past
 
 DEFAULT_HISTORY = "results/history"
 DEFAULT_RESULTS = "results/local/track"
@@ -62,13 +58,15 @@ def execute(options: argparse.Namespace) -> int:
     from harness.api import default_threads
     from harness.cli import progress
     from harness.cli.run import parse_size
+    from harness.interruption import deaf, interruptible
     from harness.measure import environment
     from harness.measure.canary import CanaryClock
     from harness.registry import load_registry
     from harness.track import nightly, trees
+    from harness.track.findings import EXIT_CODES
     from harness.track.health import state_of
     from harness.track.history import History, Night, new_night_id
-    from harness.track.rotation import Past
+    from harness.track.rotation import STATE, Past
 
     if not sys.platform.startswith("linux"):
         raise UsageError("measuring needs Linux (process limits and memory are read from /proc)")
@@ -91,26 +89,30 @@ def execute(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _print_plan(plan, past, budget_s, named, options.json)
     if dirty:
-        print("harness: tracked files differ from the commit; the night says so, and what it finds cannot be traced to "
-              "a commit", file=sys.stderr)  # fmt: skip
+        print("harness: what runs differs from the commit (`git status` shows where); the night says so, and what it "
+              "finds cannot be traced to a commit", file=sys.stderr)  # fmt: skip
     night_id, started, before = new_night_id(), _now(), CanaryClock().reference_ns
     folder = Path(options.results) / night_id
     reporter = progress.JsonLines if options.json else progress.Lines
-    with _interruptible():
+    context, info = nightly.context_of_night(found, options.processes)
+    with interruptible():
         measure = nightly.measure_with(plan, folder, memory_limit, reporter)
         outcome = nightly.run_night(plan, past, measure, budget_s=budget_s, timeout_s=options.timeout, named=named)
-    context, info = nightly.context_of_night(found, options.processes)
-    night = Night(
-        id=night_id, commit=commit.hash, committed=commit.date, subject=commit.subject, dirty=dirty, started=started,
-        ended=_now(), machine=history.machine, context=context,
-        info={**info, "harness": harness.__version__, "interrupted": outcome.interrupted, "problem": outcome.problem},
-        canary_ns=(before, CanaryClock().reference_ns), budget_s=budget_s, cells=outcome.cells, left=outcome.left,
-        archived=outcome.archived,
-    )  # fmt: skip
-    state, why = state_of(outcome.cells, past, left=len(outcome.left), problem=outcome.problem)
-    path = history.add(night, outcome.items)
-    _drop_old(Path(options.results), options.keep)
-    _print_end(night, path, state, why, options)
+        with deaf():  # an interrupt in here would lose the night
+            state, why = state_of(outcome.cells, past, left=len(outcome.left), problem=outcome.problem)
+            info.update({"harness": harness.__version__, "interrupted": outcome.interrupted,
+                         "problem": outcome.problem, STATE: state})  # fmt: skip
+            if outcome.never:
+                info["never fits"] = "; ".join(group.name for group in outcome.never)
+            night = Night(
+                id=night_id, commit=commit.hash, committed=commit.date, subject=commit.subject, dirty=dirty,
+                started=started, ended=_now(), machine=history.machine, context=context, info=info,
+                canary_ns=(before, CanaryClock().reference_ns), budget_s=budget_s, cells=outcome.cells,
+                left=outcome.left, archived=outcome.archived,
+            )  # fmt: skip
+            path = history.add(night, outcome.items)
+            _drop_old(Path(options.results), options.keep)
+            _print_end(night, path, state, why, outcome.never, options)
     return _INTERRUPTED if outcome.interrupted else EXIT_CODES[state]
 
 
@@ -128,13 +130,19 @@ def _require_sensible(options: argparse.Namespace) -> None:
 def _print_plan(plan: Plan, past: Past, budget_s: float, named: frozenset[str], as_json: bool) -> int:
     """What would be measured, what it cost before, and what would wait."""
     from harness.track.nightly import CORE, ROTATION, foreseen
-    from harness.track.rotation import groups_of, split_archived, total_s
+    from harness.track.rotation import groups_of, share_of, split_archived, total_s
 
     core, gone = split_archived(plan.core, past, named)
     rotation, gone_too = split_archived(plan.rotation, past, named)
     core_s, core_unknown = total_s(core, past)
     turn = groups_of(rotation, past)
-    taken = foreseen(turn, budget_s - core_s)
+    share = share_of(groups_of(core, past), turn, budget_s, len(past.nights))
+    left_s = share.beside_s
+    taken = []
+    if share.alone:
+        left_s = max(0.0, budget_s - core_s - (share.alone.cost_s or 0.0))
+        taken = [share.alone]
+    taken += foreseen([group for group in turn if group is not share.alone], left_s)
     chosen = {group.name for group in taken}
     waits = [group for group in turn if group.name not in chosen]
     if as_json:
@@ -146,13 +154,18 @@ def _print_plan(plan: Plan, past: Past, budget_s: float, named: frozenset[str], 
         for archived in gone + gone_too:
             print(json.dumps({"archived": archived.model_dump()}))
         print(json.dumps({"core_s": core_s, "core_unknown": core_unknown, "budget_s": budget_s,
-                          "rotation_s": sum(g.cost_s or 0.0 for g in taken)}))  # fmt: skip
+                          "rotation_s": sum(g.cost_s or 0.0 for g in taken), "whole_core": share.whole,
+                          "never": [group.name for group in share.never]}))  # fmt: skip
         return 0
     print(f"core: {len(core)} rows on their cases at scale {CORE}, {_time(core_s)} by what is known"
           + (f" ({core_unknown} unknown)" if core_unknown else ""))  # fmt: skip
+    if not share.whole:
+        print("  which does not fit one night: what has waited longest is measured, and the rotation has a quarter")
     known = sum(group.cost_s or 0.0 for group in taken)
     print(f"rotation: {len(taken)} of {len(turn)} groups at scale {ROTATION}, {_time(known)} of "
-          f"{_time(max(0.0, budget_s - core_s))}")  # fmt: skip
+          f"{_time(left_s + (share.alone.cost_s or 0.0 if share.alone else 0.0))}")  # fmt: skip
+    if share.alone:
+        print(plain(f"  first, as it does not fit beside the core, which has what is left: {share.alone.name}"))
     for group in taken:
         cost = "unknown" if group.cost_s is None else _time(group.cost_s)
         last = _night(past, group.last)
@@ -164,32 +177,47 @@ def _print_plan(plan: Plan, past: Past, budget_s: float, named: frozenset[str], 
             print(plain(f"  {group.name:<72} {'unknown' if group.cost_s is None else _time(group.cost_s):>9}"))
         if len(waits) > _SHOWN:
             print(f"  and {len(waits) - _SHOWN} more")
+    _print_never(share.never, budget_s)
     for one in gone + gone_too:
         print(plain(f"archived: {one.task} {one.case} {one.row}: not ok in {one.nights} nights, since {one.since}: "
                     f"{one.reason}"))  # fmt: skip
     return 0
 
 
-def _print_end(night: Night, path: Path, state: State, why: str, options: argparse.Namespace) -> None:
+def _print_never(never: Sequence[Group], budget_s: float) -> None:
+    for group in never[:_SHOWN]:
+        print(plain(f"never fits: {group.name} takes {_time(group.cost_s or 0.0)}, with a margin more than the "
+                    f"{_time(budget_s)} of a night; give it more with --budget"))  # fmt: skip
+    if len(never) > _SHOWN:
+        print(f"and {len(never) - _SHOWN} more that never fit")
+
+
+def _print_end(
+    night: Night, path: Path, state: State, why: str, never: Sequence[Group], options: argparse.Namespace
+) -> None:
+    partly = [cell for cell in night.measured if cell.reason]
     if options.json:
         print(json.dumps({
             "event": "night", "id": night.id, "commit": night.commit, "path": str(path), "state": state, "why": why,
             "cells": len(night.cells), "ok": len(night.measured), "left": len(night.left),
             "archived": len(night.archived), "interrupted": bool(night.info.get("interrupted")),
+            "partly": [f"{cell.work}: {cell.reason}" for cell in partly], "never": [group.name for group in never],
         }))  # fmt: skip
         return
     print(f"\nnight {night.id} at {night.commit[:12]}: {plain(why)}")
     bad = [cell for cell in night.cells if cell.status not in ("ok", "unsupported")]
-    for cell in bad[:_SHOWN]:
-        said = cell.reason.splitlines()[0] if cell.reason else ""
-        print(plain(f"  {cell.work}: {cell.status}: {said}"))
-    if len(bad) > _SHOWN:
-        print(f"  and {len(bad) - _SHOWN} more that are not ok")
+    for cells, what in ((bad, "not ok"), (partly, "ok, but not in every process")):
+        for cell in cells[:_SHOWN]:
+            said = cell.reason.splitlines()[0] if cell.reason else ""
+            print(plain(f"  {cell.work}: {cell.status}{', but ' if cell in partly else ': '}{said}"))
+        if len(cells) > _SHOWN:
+            print(f"  and {len(cells) - _SHOWN} more that are {what}")
     if night.archived:
         print(f"archived, not run: {len(night.archived)} rows (`harness track run --dry-run` lists them; --baseline "
               "runs one nevertheless)")  # fmt: skip
     if night.left:
         print(f"left for want of time: {len(night.left)} rows, which are the first the next time")
+    _print_never(never, night.budget_s)
     start, end = night.canary_ns or (1.0, 1.0)
     if abs(end / start - 1) > 0.1:
         print(f"note: this machine ran the same calculation {end / start:.2f} times as long at the end as at the start")
@@ -224,18 +252,3 @@ def _drop_old(results: Path, keep: int) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a night as cleanly as Ctrl-C does, between two runs as well as within one."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from harness.track.findings import Finding
@@ -12,6 +12,18 @@ _KINDS: dict[str, Kind] = {"status": "broken", "score": "less accurate", "latenc
                            "memory": "larger"}  # fmt: skip
 _STEPS = {"ns": (("ns", 1.0), ("\u00b5s", 1e3), ("ms", 1e6), ("s", 1e9)),
           "bytes": (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9))}  # fmt: skip
+
+
+MIN_PHASE_NS = 1e6
+"""A phase under 1 ms is start-up noise of the clock and the scheduler, and no cost that anybody has."""
+MIN_DELTA_BYTES = 1 << 20
+"""Under 1 MiB the allocator's own steps decide what a row needed beyond its libraries; `memory/peak` holds it too."""
+
+
+def too_small(metric: str, values: Iterable[float]) -> bool:
+    """Whether a cost is so small on all sides that it is not judged."""
+    least = MIN_PHASE_NS if metric.startswith("time/") else MIN_DELTA_BYTES if metric == "memory/delta" else 0.0
+    return max(values) < least
 
 
 def kind_of(metric: str) -> Kind:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +9,6 @@ from datetime import UTC, datetime
 
 from harness.errors import NothingMatched, UsageError
 from harness.track import rules
-from harness.track.amounts import is_cost
 from harness.track.evidence import Evidence, Rerun, gather, standing
 from harness.track.findings import Check, Finding, Note, State, Verdict
 from harness.track.health import state_of
@@ -22,6 +19,8 @@ from harness.track.suspects import Judged, Suspect, judge
 from harness.track.unresolved import open_findings
 
 _SHOWN = 5
+_MOVED_SHARE = 10
+"""One in so many series that were only as much worse as the machine makes a night inconclusive."""
 _SAMPLE = 3
 """Of many rows that no longer answer for one reason, so many are run again."""
 
@@ -67,8 +66,11 @@ def check_night(
     nights = nights[: index + 1]
     tonight = nights[-1]
     checks = [check for check in checks_of(history) if check.night in {night.id for night in nights[:-1]}]
+    sound = {check.night for check in checks if check.state != "environment broke"}
+    known = {check.night for check in checks}
+    trusted = [night for night in nights[:-1] if night.id in sound or night.id not in known]
     health = state_of(
-        tonight.cells, Past(nights[:-1]), left=len(tonight.left), problem=str(tonight.info.get("problem") or "")
+        tonight.cells, Past(trusted), left=len(tonight.left), problem=str(tonight.info.get("problem") or "")
     )
     judged = judge(history, nights, checks)
     if health[0] != "fine":  # only whether it was the code after all
@@ -89,8 +91,16 @@ def check_night(
         short=judged.short, findings=findings, reruns=made,
         notes=[*_notes(judged), *_recovered(nights, checks, findings), *judged.notes],
         wall_s=round(time.monotonic() - begun, 1),
-        commits=commits(nights[-2].commit, tonight.commit) if len(nights) > 1 else [],
+        commits=_between(commits, nights),
     )  # fmt: skip
+
+
+def _between(commits: Callable[[str, str], list[str]], nights: Sequence[Night]) -> list[str]:
+    """What lies between the last two nights; nothing where one of their commits is not there any more."""
+    try:
+        return commits(nights[-2].commit, nights[-1].commit) if len(nights) > 1 else []
+    except UsageError:
+        return []
 
 
 _ORDER: tuple[Verdict, ...] = ("regressed", "inconclusive", "not re-run", "cleared")
@@ -101,28 +111,17 @@ def _finding(evidence: Evidence, test: PairTest | None, stands: bool, tonight: N
     suspect = evidence.suspect
     verdict, decided = _verdict(evidence, test, stands)
     work = suspect.key.work
-    effect, low, high = _effect(evidence, test) if test else (None, None, None)
+    effect, low, high = (test.effect, test.low, test.high) if test else (None, None, None)
     finite = [None if end is None or abs(end) == float("inf") else end for end in (effect, low, high)]
     return Finding(
         task=work.task, version=work.version, case=work.case, row=work.row, seed=work.seed, device=work.device,
         threads=work.threads, metric=suspect.key.metric, unit=suspect.unit, higher_is_better=suspect.higher_is_better,
         layer=suspect.layer, verdict=verdict, why=f"{suspect.why}; {decided}", value=suspect.value,
         before=suspect.before, effect=finite[0], low=finite[1], high=finite[2], p=test.p if test else None,
-        pairs=len(evidence.items[0]) or len(evidence.ratios) or len(evidence.answered), dropped=evidence.dropped,
+        pairs=len(evidence.answered) - evidence.dropped, dropped=evidence.dropped, limit=suspect.limit,
+        across=suspect.across, yields=evidence.yields or (verdict == "cleared" and evidence.let_go),
         good=suspect.good.commit, bad=suspect.bad.commit, command=command_of(suspect, tonight),
     )  # fmt: skip
-
-
-def _effect(evidence: Evidence, test: PairTest) -> tuple[float, float, float]:
-    """As `Finding.effect` has it. A score without items was tested as a ratio, turned so that more is worse."""
-    suspect = evidence.suspect
-    if is_cost(suspect.key.metric) or suspect.by_items:
-        return test.effect, test.low, test.high
-    good = statistics.median(pair[suspect.higher_is_better] for pair in evidence.ratios)
-    ratios = (test.effect, test.low, test.high)
-    ends = sorted(good * ((1 / r if suspect.higher_is_better else r) - 1) if r else -math.inf for r in ratios[1:])
-    middle = good * ((1 / test.effect if suspect.higher_is_better else test.effect) - 1)
-    return middle, ends[0], ends[1]
 
 
 def _verdict(evidence: Evidence, test: PairTest | None, stands: bool) -> tuple[Verdict, str]:
@@ -140,7 +139,7 @@ def _verdict(evidence: Evidence, test: PairTest | None, stands: bool) -> tuple[V
     if evidence.not_run:
         return "not re-run", f"no time was left after {made} pairs" if made else "no time was left to run it again"
     if evidence.let_go:
-        return "cleared", f"side by side, {len(evidence.ratios)} pairs show no such difference"
+        return "cleared", f"side by side, {len(evidence.pairs)} pairs show no such difference"
     if test is None:
         return "inconclusive", (
             f"the machine's speed moved in {evidence.dropped} of {made} pairs, which leaves too few"
@@ -182,7 +181,7 @@ def _state(findings: Sequence[Finding], judged: Judged, tonight: Night) -> tuple
             f"{count['regressed']} of {judged.series} series regressed, on {rows} rows; see the findings",
         )
     open_ends = []
-    if judged.machine_moved:
+    if len(judged.machine_moved) * _MOVED_SHARE > judged.series:
         open_ends.append(f"{len(judged.machine_moved)} costs were higher while the machine was as much slower")
     if count["inconclusive"]:
         open_ends.append(f"{count['inconclusive']} suspicions could not be decided")
@@ -205,6 +204,12 @@ def _notes(judged: Judged) -> list[Note]:
         shown = ", ".join(f"{key} {ratio:.2f}x" for key, ratio in best[:_SHOWN])
         more = f" and {len(best) - _SHOWN} more" if len(best) > _SHOWN else ""
         notes.append(Note(kind="improved", text=f"not run again: {shown}{more}"))
+    if judged.machine_moved:
+        shown = ", ".join(map(str, judged.machine_moved[:_SHOWN])) + (
+            " ..." if len(judged.machine_moved) > _SHOWN else ""
+        )
+        text = f"{len(judged.machine_moved)} costs were above their limit while the machine was as much slower: {shown}"
+        notes.append(Note(kind="machine moved", text=text))
     if judged.short:
         text = f"{judged.short} series have under {rules.MIN_PAST} nights of this context, and are not judged yet"
         notes.append(Note(kind="short past", text=text))

@@ -16,6 +16,7 @@ MOST_ROWS = 12
 """Without being asked: two minutes each."""
 A_TASK = 3
 """Rows that stand for a task whose own code differs."""
+_SHOWN = 5
 
 
 @dataclass
@@ -24,6 +25,8 @@ class Choice:
 
     rows: list[Selected] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: int = 0
+    """Of what would be run, so many rows cannot be here."""
 
 
 def asked_for(base: Sequence[Row], head: Sequence[Row], tasks: str, baselines: Sequence[str], case: str) -> Choice:
@@ -64,29 +67,30 @@ def by_difference(base: Sequence[Row], head: Sequence[Row], harness_differs: boo
     if not both:
         raise NothingMatched("the two commits have no row on a case in common, so that there is nothing to compare")
     choice = Choice()
-    runs = [(old, new) for old, new in both if not new.missing]
-    own = [(o, n) for o, n in runs if o.own != n.own or (o.source != n.source and o.task_source == n.task_source)]
+    both.sort(key=lambda pair: bool(pair[1].missing))  # what cannot run here stands for others only where all cannot
+    own = [(o, n) for o, n in both if o.own != n.own or (o.source != n.source and o.task_source == n.task_source)]
     _add(choice, _one_each(own, lambda row: (row.task, row.case, row.file)), "its code differs")
-    of_tasks = [(o, n) for o, n in runs if o.task_source != n.task_source]
+    of_tasks = [(o, n) for o, n in both if o.task_source != n.task_source]
     for task in dict.fromkeys(new.task for _, new in of_tasks):
         members = _one_each(
             _cheap_first((o, n) for o, n in of_tasks if n.task == task), lambda row: (row.task, row.file)
         )
-        _add(choice, members[:A_TASK], f"stands for {task}, whose code differs")
+        can_run = [pair for pair in members if not pair[1].missing]
+        _add(choice, (can_run or members)[:A_TASK], f"stands for {task}, whose code differs")
     if harness_differs:
-        cheap = _one_each(_cheap_first(runs), lambda row: row.family)
+        cheap = _one_each(_cheap_first(both), lambda row: row.family)
         done = {one.work.task.partition("/")[0] for one in choice.rows}
         _add(
             choice,
             [(o, n) for o, n in cheap if n.family not in done],
             "the harness differs, and it stands for its tasks",
         )
+    _leave_out_missing(choice, head)
     if len(choice.rows) > MOST_ROWS:
         choice.notes.append(
             f"{len(choice.rows)} rows differ, of which {MOST_ROWS} are run; name others with --task and --baseline"
         )
         del choice.rows[MOST_ROWS:]
-    _leave_out_missing(choice, [new for old, new in both if old.source != new.source])
     alone = sorted({row.row for row in head if row.place not in {r.place for r in base}})
     if alone:
         choice.notes.append(f"new, with nothing to compare with: {', '.join(alone[:8])}{' ...' * (len(alone) > 8)}")
@@ -122,18 +126,22 @@ def _one_each(pairs: Iterable[tuple[Row, Row]], group: Callable[[Row], object]) 
 
 
 def _cheap_first(pairs: Iterable[tuple[Row, Row]]) -> list[tuple[Row, Row]]:
-    """Light rows before heavy ones; controls, which do nothing worth timing, last."""
-    return sorted(pairs, key=lambda pair: (pair[1].cost == "heavy", pair[1].file == "random"))
+    """Light rows before heavy ones; controls, which do nothing worth timing, after them; what cannot run here last."""
+    return sorted(pairs, key=lambda pair: (bool(pair[1].missing), pair[1].cost == "heavy", pair[1].file == "random"))
 
 
 def _leave_out_missing(choice: Choice, rows: Sequence[Row]) -> None:
     """Say what cannot run here, once for each reason."""
-    reasons = {row.place: row.missing for row in rows if row.missing}
-    if not reasons:
-        return
-    kept = [one for one in choice.rows if (one.work.task, one.work.case, one.row or one.work.row) not in reasons]
-    some = sorted({row for _, _, row in reasons})
-    left_out = len(choice.rows) - len(kept)
+    missing = {row.place: row.missing for row in rows if row.missing}
+    kept, reasons = [], dict[str, dict[str, None]]()
+    for one in choice.rows:
+        reason = missing.get((one.work.task, one.work.case, one.row or one.work.row))
+        if reason is None:
+            kept.append(one)
+        else:
+            reasons.setdefault(reason, {})[one.work.row] = None
+    choice.left_out = len(choice.rows) - len(kept)
     choice.rows[:] = kept
-    if left_out:
-        choice.notes.append(f"cannot run here: {', '.join(some[:5])}: {next(iter(reasons.values()))}")
+    for reason, names in reasons.items():
+        some = ", ".join(list(names)[:_SHOWN]) + f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)
+        choice.notes.append(f"cannot run here: {some}: {reason}")

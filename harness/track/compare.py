@@ -6,21 +6,24 @@ that are looked at together, at most `RATE` of what is said to differ does not (
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from harness.track.amounts import MIN_DELTA_BYTES, too_small
 from harness.track.findings import State
 from harness.track.history import Value, Work
-from harness.track.pairs import Pair, centre
+from harness.track.pairs import Once, Pair, centre
 from harness.track.rules import (
     MIN_EFFECT,
-    MIN_SCORE_EFFECT,
     PairTest,
     discoveries,
+    least_score_effect,
     paired_items,
     paired_ratio,
     signed_rank_p,
@@ -32,8 +35,8 @@ STATUS_PAIRS = 2
 """After so many pairs that did not answer, none will."""
 LEAST_PAIRS = 6
 """With fewer there is no interval of 95 %."""
-Verdict = Literal["regressed", "improved", "no difference found", "inconclusive"]
-Outcome = Literal["compared", "broke", "recovered", "fails in both", "not reached"]
+Verdict = Literal["regressed", "improved", "no difference found", "inconclusive", "not judged"]
+Outcome = Literal["compared", "broke", "recovered", "fails in both", "inconclusive", "not reached"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Selected:
     row: str = ""
     """What `--baseline` names, if not the row itself."""
     version_before: int = 0
-    """The base's version of the task, where it is another: scores then mean other things."""
+    """The base's version of the task, where it is another: scores then mean other things, and so may costs."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Compared:
     metrics: tuple[Metric, ...] = ()
     pairs: int = 0
     moved: int = 0
+    speed_known: bool = True
+    """False where both sides made other versions of the fixed calculation, and `moved` says nothing."""
 
 
 @dataclass
@@ -93,7 +98,8 @@ class _Number:
     test: PairTest | None = None
     better_p: float = 1.0
     dropped: int = 0
-    enough: bool = True
+    verdict: Literal["", "inconclusive", "not judged"] = ""
+    """One that needs no test."""
     same: bool = False
     """Whether not one item, or value, differs: then there is nothing to be tested."""
     least: bool = False
@@ -119,16 +125,25 @@ class Measured:
 
     @property
     def outcome(self) -> tuple[Outcome, str]:
-        if self.answered:
-            return "compared", ""
-        if not self.pairs:
+        n = len(self.pairs)
+        if not n:
             return "not reached", "no time was left for it"
-        base, head = self.pairs[-1].base, self.pairs[-1].head
-        if base.ok:
-            return "broke", f"{head.cell.status}: {head.cell.reason}"
-        if head.ok:
-            return "recovered", f"before: {base.cell.status}: {base.cell.reason}"
-        return "fails in both", f"{head.cell.status}: {head.cell.reason}"
+        base, head = sum(pair.base.ok for pair in self.pairs), sum(pair.head.ok for pair in self.pairs)
+        if base == head == n:
+            return "compared", ""
+        before, after = (
+            next((f"{once.cell.status}: {once.cell.reason}" for once in side if not once.ok), "")
+            for side in ([pair.base for pair in self.pairs], [pair.head for pair in self.pairs])
+        )
+        if base == head == 0:
+            return "fails in both", after
+        if (base, head) == (n, 0) and n >= STATUS_PAIRS:
+            return "broke", after
+        if (base, head) == (0, n) and n >= STATUS_PAIRS:
+            return "recovered", f"before: {before}"
+        said = [f"in {n} pair{'s' * (n != 1)}, the base answered {base} times and the head {head} times"]
+        said += [f"base {before}"] * bool(before) + [f"head {after}"] * bool(after)
+        return "inconclusive", "; ".join(said)
 
     @property
     def enough(self) -> bool:
@@ -136,12 +151,14 @@ class Measured:
 
 
 def measure(
-    selected: Sequence[Selected], rerun: Callable[[Selected], Iterator[Pair]], told: Callable[[str], None],
-    budget_s: float = 0.0, clock: Callable[[], float] = time.monotonic,
+    selected: Sequence[Selected], rerun: Callable[[Selected, float], Iterator[Pair]], told: Callable[[str], None],
+    budget_s: float = 0.0, clock: Callable[[], float] = time.monotonic, n_pairs: int = 0,
 ) -> list[Measured]:  # fmt: skip
-    """Make the pairs of every row, one row after the other, until the budget (0: none) is spent.
+    """Make the pairs of every row, one row after the other, until the budget (0: none) is spent, or there are `n_pairs`
+    (0: as many as `rerun` makes) in which the machine's speed did not move.
 
-    A row gets its share of the time that is left, so that none is without a word because of those before it.
+    A row gets its share of the time that is left, so that none is without a word because of those before it. `rerun`
+    is told when that ends, by the clock.
     """
     begun = clock()
     found = []
@@ -149,21 +166,28 @@ def measure(
         measured = Measured(one)
         found.append(measured)
         left_s = budget_s - (clock() - begun)
-        until = clock() + left_s / (len(selected) - index)
+        until = clock() + left_s / (len(selected) - index) if budget_s else math.inf
         if budget_s and left_s <= 0:
             continue
-        for number, pair in enumerate(rerun(one), 1):
+        for number, pair in enumerate(rerun(one, until), 1):
             measured.pairs.append(pair)
-            told(f"[{index + 1}/{len(selected)}] {one.work}: pair {number}{', the machine moved' * pair.moved}")
-            if measured.enough or (budget_s and clock() >= until):
+            failed = [f", the {name} {once.cell.status}" for name, once in _sides(pair) if not once.ok]
+            moved = ", the machine moved" * pair.moved
+            told(f"[{index + 1}/{len(selected)}] {one.work}: pair {number}{moved}{''.join(failed)}")
+            steady = sum(not made.moved for made in measured.pairs)
+            if measured.enough or clock() >= until or steady == n_pairs:
                 break
     return found
+
+
+def _sides(pair: Pair) -> tuple[tuple[str, Once], ...]:
+    return ("base", pair.base), ("head", pair.head)
 
 
 def judge(found: Sequence[Measured]) -> list[Compared]:
     """Verdicts on every number of every row."""
     numbers = {_Judged(i, n.name): n for i, one in enumerate(found) for n in _numbers(one.answered, one.selected)}
-    tested = {key: n.test for key, n in numbers.items() if n.test is not None and n.enough and not n.same}
+    tested = {key: n.test for key, n in numbers.items() if n.test is not None and not (n.verdict or n.same)}
     worse = discoveries({key: test.p for key, test in tested.items()}, RATE)
     better = discoveries({key: numbers[key].better_p for key in tested}, RATE)
     compared = []
@@ -173,10 +197,8 @@ def judge(found: Sequence[Measured]) -> list[Compared]:
         for key, number in numbers.items():
             if key.row != index:
                 continue
-            verdict: Verdict = "no difference found"
-            if not number.enough:
-                verdict = "inconclusive"
-            elif number.least and (key in worse or key in better):
+            verdict: Verdict = number.verdict or "no difference found"
+            if number.least and (key in worse or key in better):
                 verdict = "regressed" if key in worse else "improved"
             value = number.value
             metric = Metric(
@@ -185,7 +207,8 @@ def judge(found: Sequence[Measured]) -> list[Compared]:
             )  # fmt: skip
             metrics.append(metric)
         moved = sum(pair.moved for pair in one.answered)
-        compared.append(Compared(one.selected, outcome, reason, tuple(metrics), len(one.answered), moved))
+        known = all(pair.speed_known for pair in one.answered)
+        compared.append(Compared(one.selected, outcome, reason, tuple(metrics), len(one.answered), moved, known))
     return compared
 
 
@@ -198,7 +221,7 @@ def state_of(compared: Sequence[Compared]) -> tuple[State, str]:
         return "regressed", _some(worse)
     if not compared:
         return "measured nothing", "no row was selected"
-    if not any(one.outcome in ("compared", "recovered") for one in compared):
+    if not any(one.outcome in ("compared", "recovered", "inconclusive") for one in compared):
         unreached = all(one.outcome == "not reached" for one in compared)
         if unreached:
             return "measured nothing", "there was no time for a single pair; give more with --budget"
@@ -206,8 +229,11 @@ def state_of(compared: Sequence[Compared]) -> tuple[State, str]:
         return "environment broke", f"no row answered at either commit: {reason}"
     unclear = [f"{one.selected.work} {metric.name}" for one, metric in numbers if metric.verdict == "inconclusive"]
     unclear += [f"{one.selected.work} (no time was left)" for one in compared if one.outcome == "not reached"]
+    unclear += [f"{one.selected.work} ({one.reason})" for one in compared if one.outcome == "inconclusive"]
     if unclear:
         return "inconclusive", _some(unclear)
+    if numbers and all(metric.verdict == "not judged" for _, metric in numbers):
+        return "inconclusive", "the task's version is another one, so that no number can be judged"
     return "fine", "nothing got slower, larger or less accurate by more than what is told"
 
 
@@ -224,27 +250,32 @@ def _numbers(pairs: Sequence[Pair], selected: Selected) -> Iterator[_Number]:
         return
     names = set.intersection(*(set(once.cell.values) for pair in pairs for once in (pair.base, pair.head)))
     for name in sorted(names):
-        if name.startswith("score/"):
-            if not selected.version_before:
-                yield _score(name, pairs)
-        else:
-            yield _cost(name, pairs)
+        other_task = bool(selected.version_before)
+        if not name.startswith("score/"):
+            number = _cost(name, pairs)
+            if too_small(name, (number.base, number.head)):
+                continue
+            if other_task:
+                number.verdict, number.why = "not judged", "of another version of the task"
+            yield number
+        elif not other_task:
+            yield _score(name, pairs)
 
 
 def _cost(name: str, pairs: Sequence[Pair]) -> _Number:
     values = [(pair.base.cell.values[name], pair.head.cell.values[name]) for pair in pairs]
     timed = values[0][0].unit == "ns"
-    kept = [
-        (base.value, head.value)
-        for pair, (base, head) in zip(pairs, values, strict=True)
-        if not (timed and pair.moved) and base.value > 0 and head.value > 0
-    ]
-    number = _Number(name, values[0][1], *_middles(values), dropped=len(pairs) - len(kept))
+    still = [both for pair, both in zip(pairs, values, strict=True) if not (timed and pair.moved)]
+    # what a row needs beyond its libraries may be nothing, of which there is no ratio
+    least = float(MIN_DELTA_BYTES) if name == "memory/delta" else 0.0
+    kept = [(max(base.value, least), max(head.value, least)) for base, head in still]
+    kept = [both for both in kept if min(both) > 0]
+    number = _Number(name, values[0][1], *_middles(values), dropped=len(pairs) - len(still))
     if 2 * number.dropped > len(pairs):
-        number.enough = False
+        number.verdict = "inconclusive"
         number.why = f"the machine's speed moved in {number.dropped} of {len(pairs)} pairs"
     elif len(kept) < LEAST_PAIRS:
-        number.enough, number.why = False, f"{len(kept)} pairs are too few; {LEAST_PAIRS} at least are needed"
+        number.verdict, number.why = "inconclusive", _too_few(len(kept))
     if kept:
         number.test = paired_ratio(kept)
         number.better_p = paired_ratio([(head, base) for base, head in kept]).p
@@ -256,28 +287,46 @@ def _cost(name: str, pairs: Sequence[Pair]) -> _Number:
 def _score(name: str, pairs: Sequence[Pair]) -> _Number:
     values = [(pair.base.cell.values[name], pair.head.cell.values[name]) for pair in pairs]
     number = _Number(name, values[0][1], *_middles(values, score=True))
-    base = [pair.base.items[name] for pair in pairs if name in pair.base.items]
-    head = [pair.head.items[name] for pair in pairs if name in pair.head.items]
-    higher = number.value.higher_is_better
-    if base and head and len({items.shape for items in [*base, *head]}) == 1:
-        before, after = np.array(base), np.array(head)
-        number.same = np.array_equal(before, after)
-        number.test = paired_items(before, after, higher)
-        number.better_p = paired_items(before, after, not higher).p
-        number.least = abs(number.test.effect) >= MIN_SCORE_EFFECT
+    if len({once.cell.draw for pair in pairs for _, once in _sides(pair)}) > 1:
+        number.verdict, number.why = "inconclusive", "the two commits do not ask the same questions"
         return number
-    differences = [b.value - a.value for a, b in values]
-    worse = [-d if higher else d for d in differences]
+    base, head = [pair.base.items.get(name) for pair in pairs], [pair.head.items.get(name) for pair in pairs]
+    shapes = {None if items is None else items.shape for items in [*base, *head]}
+    if len(shapes) > 1:
+        number.verdict, number.why = "inconclusive", "the two commits do not score the same items"
+    elif None in shapes:
+        _score_of_runs(number, [after.value - before.value for before, after in values])
+    else:
+        _score_of_items(number, np.array(base), np.array(head))
+    return number
+
+
+def _score_of_items(number: _Number, before: NDArray[np.float64], after: NDArray[np.float64]) -> None:
+    higher = number.value.higher_is_better
+    number.same = np.array_equal(before, after)
+    number.test = paired_items(before, after, higher)
+    number.better_p = paired_items(before, after, not higher).p
+    number.least = abs(number.test.effect) >= least_score_effect(before)
+
+
+def _score_of_runs(number: _Number, differences: Sequence[float]) -> None:
+    """Without items, whole runs are what is compared, and only what is as large as a change of cost must be is told."""
+    worse = [-d if number.value.higher_is_better else d for d in differences]
     number.same = not any(differences)
     effect = float(np.mean(differences))
     number.test = PairTest(
         effect, min(differences), max(differences), float(np.mean(worse)), signed_rank_p(worse), len(worse)
     )
     number.better_p = signed_rank_p([-d for d in worse])
-    # without items, only what is as large as a change of cost must be
     number.least = abs(effect) >= MIN_EFFECT * abs(number.base)
-    number.why = "" if number.same else "of whole runs, the range over pairs: it has no items"
-    return number
+    if not number.same:
+        number.why = "of whole runs, the range over pairs: it has no items"
+        if len(differences) < LEAST_PAIRS:
+            number.verdict, number.why = "inconclusive", _too_few(len(differences))
+
+
+def _too_few(n: int) -> str:
+    return f"{n} pairs are too few; {LEAST_PAIRS} at least are needed"
 
 
 def _middles(values: Sequence[tuple[Value, Value]], score: bool = False) -> tuple[float, float]:

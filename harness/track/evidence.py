@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.track import rules
+from harness.track.amounts import is_cost
 from harness.track.history import SeriesKey, Work
 from harness.track.pairs import Once, Pair, interleave, processes_for
 from harness.track.rules import PairTest
@@ -36,13 +37,15 @@ class Evidence:
     """What the re-runs of one suspicion came to."""
 
     suspect: Suspect
-    ratios: list[tuple[float, float]] = field(default_factory=list)
-    """(good, head) so that head above good is worse; of pairs that count."""
+    pairs: list[tuple[float, float]] = field(default_factory=list)
+    """(good, head) of the pairs that count."""
     items: tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]] = field(default_factory=lambda: ([], []))
     answered: list[tuple[bool, bool]] = field(default_factory=list)
     dropped: int = 0
     why_none: str = ""
     """Why there can be no verdict."""
+    yields: bool = False
+    """Whether there never will be one."""
     not_run: bool = False
     """No time was left."""
 
@@ -54,18 +57,18 @@ class Evidence:
             return len(self.answered) < STATUS_PAIRS
         if self.suspect.by_items:
             return len(self.items[0]) < rules.SCORE_RUNS
-        return rules.keep_going(self.ratios)
+        return rules.keep_going(self._worse(), self._least)
 
     @property
     def complete(self) -> bool:
         """Whether all pairs that decide were made; else it was let go, or could not be measured."""
         if self.suspect.by_items:
             return len(self.items[0]) >= rules.SCORE_RUNS
-        return len(self.ratios) >= rules.PAIRS
+        return len(self.pairs) >= rules.PAIRS
 
     @property
     def let_go(self) -> bool:
-        return bool(self.ratios) and not self.complete and not rules.keep_going(self.ratios)
+        return bool(self.pairs) and not self.complete and not rules.keep_going(self._worse(), self._least)
 
     @property
     def no_longer_answers(self) -> bool:
@@ -95,7 +98,19 @@ class Evidence:
         if self.suspect.by_items:
             good, head = (np.array(side) for side in self.items)
             return rules.paired_items(good, head, self.suspect.higher_is_better)
-        return rules.paired_ratio(self.ratios)
+        if is_cost(self.suspect.key.metric):
+            return rules.paired_ratio(self.pairs)
+        return rules.paired_differences(self.pairs, self.suspect.higher_is_better)
+
+    @property
+    def _least(self) -> float:
+        return self.suspect.min_effect
+
+    def _worse(self) -> list[float]:
+        """By how much tonight's commit is worse, a pair each."""
+        if is_cost(self.suspect.key.metric):
+            return rules.log_ratios(self.pairs) if self.pairs else []
+        return [(good - head) if self.suspect.higher_is_better else (head - good) for good, head in self.pairs]
 
     def _add_items(self, base: Once, head: Once) -> None:
         metric = self.suspect.key.metric
@@ -111,54 +126,77 @@ class Evidence:
         good, tonight = (once.cell.values.get(suspect.key.metric) for once in (pair.base, pair.head))
         if good is None or tonight is None:
             self.why_none = f"{suspect.key.metric} is not measured at one of the two commits"
-        elif good.value <= 0 or tonight.value <= 0:
+        elif is_cost(suspect.key.metric) and (good.value <= 0 or tonight.value <= 0):
             self.why_none = f"{suspect.key.metric} is not above 0 at both commits, so that there is no ratio"
         elif pair.moved and suspect.unit == "ns":
             self.dropped += 1
-        elif suspect.higher_is_better:
-            self.ratios.append((tonight.value, good.value))
         else:
-            self.ratios.append((good.value, tonight.value))
+            self.pairs.append((good.value, tonight.value))
+
+
+@dataclass
+class _Group:
+    """Suspicions of one cell against one commit, which the same pairs decide."""
+
+    work: Work
+    scale: str
+    good: str
+    members: list[Evidence]
+    pairs: Iterator[Pair] | None = None
+    made: int = 0
+
+    @property
+    def wants_more(self) -> bool:
+        return any(evidence.wants_more for evidence in self.members)
 
 
 def gather(
-    suspects: Sequence[Suspect],
-    head: str,
-    rerun: Rerun,
-    budget_s: float,
-    told: Callable[[str], None],
+    suspects: Sequence[Suspect], head: str, rerun: Rerun, budget_s: float, told: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
-) -> tuple[dict[SeriesKey, Evidence], int]:
-    """Run every suspected cell again, the worst first, until the budget (0: none) is spent. Returns the evidence and
-    how many pairs were made. `told` hears what is run."""
+) -> tuple[dict[SeriesKey, Evidence], int]:  # fmt: skip
+    """Run every suspected cell again until the budget (0: none) is spent: a few pairs of each, the worst first, then
+    more of those that still look bad, so that one long cell does not take the time of all. Returns the evidence and how
+    many pairs were made. `told` hears what is run."""
     found = {s.key: Evidence(s) for s in suspects}
     begun, made = clock(), 0
-    groups: dict[tuple[Work, str, str], list[Evidence]] = {}
+    groups: dict[tuple[Work, str], _Group] = {}
     for evidence in sorted(found.values(), key=lambda e: (-e.suspect.severity, e.suspect.key)):
         suspect = evidence.suspect
         if suspect.good.commit == head:
             evidence.why_none = "an earlier night of the same commit was as before: the machine changed, not the code"
+            evidence.yields = True
             continue
-        groups.setdefault((suspect.key.work, suspect.scale, suspect.good.commit), []).append(evidence)
-    for number, ((work, scale, good), group) in enumerate(groups.items(), 1):
-        if budget_s and clock() - begun > budget_s:
-            for evidence in group:
-                evidence.not_run = True
-            continue
-        told(f"[{number}/{len(groups)}] {work}: {good[:12]} against {head[:12]}")
-        try:
-            for pair in rerun(work, scale, good, head, _processes(group)):
-                made += 1
-                for evidence in group:
-                    if evidence.wants_more:
-                        evidence.add(pair)
-                if not any(evidence.wants_more for evidence in group) or (budget_s and clock() - begun > budget_s):
-                    break
-        except UsageError as error:
-            for evidence in group:
-                evidence.why_none = str(error)
-        for evidence in group:
-            evidence.not_run = evidence.wants_more and len(evidence.answered) < rules.PAIRS + SPARE_PAIRS
+        work, good = suspect.key.work, suspect.good.commit
+        groups.setdefault((work, good), _Group(work, suspect.scale, good, [])).members.append(evidence)
+
+    def spent() -> bool:
+        return bool(budget_s) and clock() - begun > budget_s
+
+    for upto in (*rules.LOOKS, rules.PAIRS, rules.PAIRS + SPARE_PAIRS):
+        going = [group for group in groups.values() if group.wants_more]
+        for number, group in enumerate(going, 1):
+            if spent():
+                break
+            told(f"[{number}/{len(going)}] up to {upto} pairs: {group.work}: {group.good[:12]} against {head[:12]}")
+            try:
+                while group.wants_more and group.made < upto and not spent():
+                    group.pairs = group.pairs or rerun(
+                        group.work, group.scale, group.good, head, _processes(group.members)
+                    )
+                    pair = next(group.pairs, None)
+                    if pair is None:
+                        break
+                    group.made += 1
+                    for evidence in group.members:
+                        if evidence.wants_more:
+                            evidence.add(pair)
+            except UsageError as error:
+                for evidence in group.members:
+                    evidence.why_none, evidence.yields = str(error), True
+    for group in groups.values():
+        made += group.made
+        for evidence in group.members:
+            evidence.not_run = evidence.wants_more and spent()
     return found, made
 
 

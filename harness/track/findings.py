@@ -11,7 +11,9 @@ Verdict = Literal["regressed", "cleared", "inconclusive", "not re-run"]
 Layer = Literal["night", "drift", "items", "status"]
 """What raised the suspicion: tonight's value against its past; a step in the whole history; item by item against the
 last good night; a cell that no longer answers."""
-NoteKind = Literal["improved", "recovered", "changed answers", "new context", "not measured", "archived", "short past"]
+NoteKind = Literal[
+    "improved", "recovered", "changed answers", "new context", "not measured", "archived", "short past", "machine moved"
+]
 State = Literal["fine", "regressed", "inconclusive", "environment broke", "measured nothing"]
 EXIT_CODES: dict[State, int] = {
     "fine": 0, "regressed": 1, "measured nothing": 3, "environment broke": 5, "inconclusive": 6,
@@ -37,9 +39,16 @@ class Finding(_Part):
     why: str
     """A sentence: what was seen, and what decided."""
     value: Finite | None = None
-    """Tonight's."""
+    """Tonight's; a time as on the machine at its usual speed."""
     before: Finite | None = None
     """Median of its past, or of the level before the step."""
+    limit: Finite | None = None
+    """What it had to pass to be suspected; None where items, or a status, were compared."""
+    across: bool = False
+    """Whether its past is of another context: there is too little of tonight's yet."""
+    yields: bool = False
+    """Whether a few such nights in a row make this the level that the next ones are held against: the re-runs show no
+    difference, or there never will be any that could."""
     effect: Finite | None = None
     """What the re-runs say: head / good for costs, head - good for scores."""
     low: Finite | None = None
@@ -68,7 +77,16 @@ class Finding(_Part):
 class Note(_Part):
     """Something to know that is no alarm."""
 
-    kind: Literal["improved", "recovered", "changed answers", "new context", "not measured", "archived", "short past"]
+    kind: Literal[
+        "improved",
+        "recovered",
+        "changed answers",
+        "new context",
+        "not measured",
+        "archived",
+        "short past",
+        "machine moved",
+    ]
     text: str
 
 
@@ -93,4 +111,4 @@ class Check(_Part):
     """Pairs of re-runs made, over all cells."""
     wall_s: Finite = 0.0
     commits: list[str] = []
-    """`HASH SUBJECT` of what lies between the last checked night and this one, newest first."""
+    """`HASH SUBJECT` of what lies between the night before and this one, newest first."""

@@ -16,7 +16,7 @@ import io
 import json
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,9 +73,9 @@ class Cell(_Part):
     draw: str = ""
     """Digest of the question: items are paired only within it."""
     libraries: dict[str, str] = {}
-    """What its process had imported, to the minor version: part of the context."""
+    """What the row requires, to the minor version: part of the context."""
     canary_ns: Finite | None = None
-    """Mean time of the fixed calculation before and after it: how fast the machine was."""
+    """Mean time of the fixed calculation before and after its quickest process: how fast the machine was."""
     wall_s: Finite = 0.0
     """What it took, all processes together."""
     values: dict[str, Value] = {}
@@ -164,8 +164,13 @@ class Point:
     night: Night
     cell: Cell
     value: Value
-    context: str
-    """Digest of what affects performance: points of different contexts are not compared."""
+
+    def comparable(self, other: Point) -> bool:
+        """Whether both were measured in the same context: what affects performance is the same, as far as both name
+        it. A method that imports a library more is another method, and no new context."""
+        mine, theirs = self.cell.libraries, other.cell.libraries
+        same = all(mine[name] == theirs[name] for name in mine.keys() & theirs.keys())
+        return same and self.night.context == other.night.context
 
 
 class History:
@@ -245,10 +250,13 @@ def digest_of(items: NDArray[np.float64]) -> str:
     return hashlib.sha256(_npy(items)).hexdigest()[:32]
 
 
-def context_of(night: Night, cell: Cell) -> str:
-    """Digest of what affects a cell's performance besides the code under test."""
-    text = json.dumps([night.context, cell.libraries], sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def contexts_of(points: Sequence[Point]) -> list[int]:
+    """A number for each point of a series, which rises where one is not comparable with the one before it."""
+    found: list[int] = []
+    for index, point in enumerate(points):
+        same = index > 0 and point.comparable(points[index - 1])
+        found.append(found[-1] + (not same) if found else 0)
+    return found
 
 
 def series_of(nights: Iterable[Night]) -> dict[SeriesKey, list[Point]]:
@@ -256,9 +264,8 @@ def series_of(nights: Iterable[Night]) -> dict[SeriesKey, list[Point]]:
     found: dict[SeriesKey, list[Point]] = {}
     for night in nights:
         for cell in night.measured:
-            context = context_of(night, cell)
             for metric, value in cell.values.items():
-                found.setdefault(SeriesKey(cell.work, metric), []).append(Point(night, cell, value, context))
+                found.setdefault(SeriesKey(cell.work, metric), []).append(Point(night, cell, value))
     return found
 
 
@@ -272,10 +279,6 @@ def read_model(kind: type[ModelT], path: Path) -> ModelT:
         raise StoreError(f"{path} holds no {kind.__name__.lower()}: {where}: {first['msg']}; move it away") from None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _unwritable(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"{path} cannot be written: {error.strerror}; name another folder with --history")
 
 
 def _npy(values: NDArray[np.float64]) -> bytes:

@@ -89,7 +89,12 @@ def ask(tree: Tree, scale: str, threads: int, device: str = "auto") -> list[Row]
         raise UsageError(
             f"the harness of {tree.short} ({tree.subject}) cannot list its rows: {said[-1] if said else 'no reason'}"
         )
-    return [Row(**row) for row in json.loads(done.stdout)]
+    try:
+        return [Row(**row) for row in json.loads(done.stdout)]
+    except (ValueError, TypeError):
+        raise UsageError(
+            f"the harness of {tree.short} ({tree.subject}) lists no rows: {done.stdout[-200:]!r}"
+        ) from None
 
 
 def python_path(tree: Tree) -> str:

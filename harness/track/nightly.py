@@ -3,6 +3,9 @@
 The core is every row on every case that it has at scale smoke; the rest of the time goes to the cells of scale standard
 that have waited longest (`harness.track.rotation`). Everything at seed 0, from the start and on this machine: what
 earlier runs have left (records, preparations, checkpoints) is not used.
+
+Nothing is started that is known not to fit, and no process is given more time than the night has left: it takes longer
+than its budget only by what comes after the last process (scoring, the file of the night).
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ import glob
 import re
 import shutil
 import statistics
+import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError, NothingMatched, UsageError
+from harness.interruption import deaf
 from harness.known import checkpoint_of
 from harness.measure.canary import CANARY_VERSION
 from harness.plan import Cell as Planned
@@ -32,7 +38,7 @@ from harness.registry import ORACLE, Registry
 from harness.runner import Options, Reporter, Runner
 from harness.store import Store
 from harness.track.history import Archived, Cell
-from harness.track.rotation import MARGIN, Group, Past, Piece, Place, groups_of, next_chunk, split_archived, total_s
+from harness.track.rotation import MARGIN, Group, Past, Piece, Place, groups_of, next_chunk, share_of, split_archived
 from harness.track.values import cells_of, prepared_by, source_of, work_of
 
 CORE, ROTATION = "smoke", "standard"
@@ -56,10 +62,14 @@ class Measured:
     cells: list[Cell] = field(default_factory=list)
     items: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     interrupted: bool = False
+    cut: set[Place] = field(default_factory=set)
+    """What ran out of time before it had all that it may take."""
+    problem: str = ""
+    """Why it could not go on; what it had by then is there."""
 
 
 class Measure(Protocol):
-    """Runs pieces at a scale; starts nothing after `budget_s`, and gives each process `timeout_s`."""
+    """Runs pieces at a scale; starts nothing after `budget_s`, and gives each process `timeout_s` or what is left."""
 
     def __call__(self, pieces: Sequence[Piece], scale: str, budget_s: float, timeout_s: float) -> Measured: ...
 
@@ -71,10 +81,32 @@ class Outcome:
     cells: list[Cell] = field(default_factory=list)
     items: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
+    never: list[Group] = field(default_factory=list)
+    """What needs more than the whole night."""
     archived: list[Archived] = field(default_factory=list)
     interrupted: bool = False
     problem: str = ""
     """Why it ended early, where the harness itself could not go on."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be started."""
+        return self.interrupted or bool(self.problem)
+
+
+class _NightRunner(Runner):
+    """Gives no process more time than its budget has left. (`harness run` does: what it cut off would stand in its
+    records as too slow. A night leaves that for another one.)"""
+
+    def __init__(self, store: Store, options: Options, reporter: Reporter | None = None) -> None:
+        super().__init__(store, options, reporter)
+        self._until = time.monotonic() + options.budget_s
+        self._timeout_s = options.timeout_s
+
+    def _start(self, cell: Planned) -> None:
+        left_s = max(1.0, self._until - time.monotonic())
+        self.options = replace(self.options, timeout_s=min(self._timeout_s, left_s))
+        super()._start(cell)
 
 
 def plan_of(
@@ -128,10 +160,18 @@ def measure_with(
             jobs=1, timeout_s=timeout_s, memory_limit_bytes=memory_limit_bytes, force=True, search=False,
             budget_s=budget_s,
         )  # fmt: skip
-        runner = Runner(Store(folder), options, reporter() if reporter else None)
-        summary = runner.run(request)
-        cells, items = cells_of(runner.store, summary.records, scale)
-        return Measured(cells, items, summary.interrupted)
+        runner = _NightRunner(Store(folder), options, reporter() if reporter else None)
+        problem = ""
+        try:
+            runner.run(request)
+        except Exception as error:  # whatever it is, what was measured before it counts
+            problem = _problem(error)
+        records = runner.summary.records
+        with deaf():
+            cells, items = cells_of(runner.store, records, scale)
+        short = [work_of(r) for r in records if r.status == "timeout" and r.timeout_s < timeout_s]
+        cut = {(work.task, work.case, work.row) for work in short}
+        return Measured(cells, items, runner.summary.interrupted, cut, problem)
 
     return measure
 
@@ -140,9 +180,11 @@ def run_night(
     plan: Plan, past: Past, measure: Measure, *, budget_s: float, timeout_s: float,
     named: frozenset[str] = frozenset(), clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:  # fmt: skip
-    """Measure the core, then what the rotation has next, until the time is spent. An interrupt ends it early.
+    """Measure the core, then what the rotation has next, until the time is spent. An interrupt ends it early, and so
+    does whatever else goes wrong: what was measured until then is kept.
 
-    A core that is known not to fit is itself rotated. `named` rows are run although they are archived.
+    A core that is known not to fit is itself rotated, in three quarters of the time. What does not fit beside the core
+    has its turn before it. `named` rows are run although they are archived.
     """
     began, outcome = clock(), Outcome()
 
@@ -150,32 +192,37 @@ def run_night(
         return budget_s - (clock() - began)
 
     def run(groups: Sequence[Group], scale: str) -> None:
-        limit_s = min(timeout_s, max(1.0, left_s()))
-        most = not any(cell.scale == scale for cell in outcome.cells)  # there is never more time than now
+        time_s = max(1.0, left_s())
+        first = not any(cell.scale == scale for cell in outcome.cells)
+        most = first and (len(groups) == 1 or time_s < timeout_s)  # there is never more time than now
         pieces = [piece for group in groups for piece in group.pieces]
-        got = measure(pieces, scale, max(1.0, left_s()), limit_s)
+        got = measure(pieces, scale, time_s, timeout_s)
         # What the night's end cut off, and not its own limit, has not failed: it waits for a night with more time.
-        cut = {_place(c) for c in got.cells if c.status == "timeout"} if limit_s < timeout_s else set()
-        fair = [c for c in got.cells if _place(c) not in cut or (most and not past.was_ok(_place(c)))]
-        outcome.cells += fair
+        cut = {_place(c) for c in got.cells if c.status == "timeout"} & got.cut
+        outcome.cells += [c for c in got.cells if _place(c) not in cut or (most and not past.was_ok(_place(c)))]
         outcome.items |= got.items
-        outcome.interrupted = got.interrupted
+        outcome.interrupted, outcome.problem = got.interrupted, got.problem
 
     core, gone = split_archived(plan.core, past, named)
     rotation, gone_too = split_archived(plan.rotation, past, named)
     outcome.archived = gone + gone_too
-    groups = groups_of(core, past)
+    groups, turn = groups_of(core, past), groups_of(rotation, past)
+    share = share_of(groups, turn, budget_s, len(past.nights))
+    outcome.never = share.never
+    kept_s = 0.0 if share.whole or share.alone else share.beside_s
     try:
-        if groups and total_s(core, past)[0] * MARGIN <= budget_s:
+        if share.alone:
+            run([share.alone], ROTATION)
+            turn.remove(share.alone)
+        if groups and not outcome.over and sum(g.cost_s or 0.0 for g in groups) * MARGIN <= left_s():
             run(groups, CORE)
         else:
-            _rotate(groups, CORE, run, left_s, outcome)
-        if not outcome.interrupted:
-            _rotate(groups_of(rotation, past), ROTATION, run, left_s, outcome)
+            _rotate(groups, CORE, run, lambda: left_s() - kept_s, outcome)
+        _rotate(turn, ROTATION, run, left_s, outcome)
     except KeyboardInterrupt:
         outcome.interrupted = True
-    except HarnessError as error:
-        outcome.problem = str(error)
+    except Exception as error:  # hours of measurements must not be lost to whatever it is
+        outcome.problem = _problem(error)
     tried = {_place(cell) for cell in outcome.cells}
     outcome.left = [str(piece) for piece in [*core, *rotation] if piece.place not in tried]
     return outcome
@@ -258,7 +305,7 @@ def _rotate(
     outcome: Outcome,
 ) -> None:  # fmt: skip
     waiting = list(groups)
-    while not outcome.interrupted and (chunk := next_chunk(waiting, left_s())):
+    while not outcome.over and (chunk := next_chunk(waiting, left_s())):
         run(chunk, scale)
         started = {group.name for group in chunk}
         waiting = [group for group in waiting if group.name not in started]
@@ -279,6 +326,14 @@ def _pieces(request: Request) -> list[Piece]:
         )
         for cell in cells if cell.repeat == 0
     ]  # fmt: skip
+
+
+def _problem(error: Exception) -> str:
+    """A sentence for the night's file; of what nobody foresaw, where it happened, on standard error."""
+    if isinstance(error, HarnessError):
+        return str(error)
+    traceback.print_exception(error, file=sys.stderr)
+    return f"{type(error).__name__}: {error}"[:1000]
 
 
 def _forget(cell: Planned) -> None:

@@ -13,7 +13,7 @@ from harness.board.site.escaping import html, line
 from harness.board.site.shell import Frame, page, table
 from harness.board.site.words import status_badge
 from harness.track.amounts import difference, is_cost, ratio, shown, sure_of
-from harness.track.history import Cell, Night, Point, SeriesKey, Work, series_of
+from harness.track.history import Cell, Night, Point, SeriesKey, Work, contexts_of, series_of
 from harness.track.plot import Dot, evidence, small
 from harness.track.report import PAST_NIGHTS, Group, Kept, Report, Told, report_of, short
 
@@ -251,12 +251,20 @@ def _row(
 
 def _figure(metric: str, points: Sequence[Point], places: Mapping[str, float], bad: bool) -> str:
     last = points[-1]
-    before = [p.value.value for p in points[:-1] if p.context == last.context]
+    before = [p.value.value for p in points[:-1] if p.comparable(last)]
     values = [p.value.value for p in points]
     unit = last.value.unit
     now, change = shown(last.value.value, unit), _change(metric, last.value.value, before)
     says = f"{len(points)} nights, {shown(min(values), unit)} to {shown(max(values), unit)}"
-    drawn = small([Dot(places[p.night.id], p.value.value, p.context) for p in points], metric, says, bad)
+    drawn = small(
+        [
+            Dot(places[p.night.id], p.value.value, str(context))
+            for p, context in zip(points, contexts_of(points), strict=True)
+        ],
+        metric,
+        says,
+        bad,
+    )
     kind = metric.partition("/")[0]
     return (
         f'<figure data-kind="{html(kind)}"{" data-open" if bad else ""}>{drawn}<figcaption>{line(metric, 60)} '

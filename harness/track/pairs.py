@@ -12,10 +12,12 @@ from __future__ import annotations
 import math
 import statistics
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ from harness.track.side import Side, SideError
 from harness.track.trees import Tree
 from harness.track.values import cells_of, row_to_run
 
-PROCESSES = 8
+PROCESSES = 12
 """Of each side in a pair whose costs count, for cells of a second or so."""
 SHORT_S = 10.0
 """Cells that take longer are run once a side and pair."""
@@ -46,6 +48,8 @@ class Once:
     """Item scores by metric: each the median over its processes."""
     speeds: tuple[float, ...] = ()
     """Time of the fixed calculation around each process whose costs count, in ns."""
+    calculation: int = 0
+    """Its version; 0: none was made."""
 
     @property
     def ok(self) -> bool:
@@ -58,6 +62,8 @@ class Pair:
     head: Once
     moved: bool
     """Whether the machine's speed differed between the sides."""
+    speed_known: bool = True
+    """False where the sides made different versions of the fixed calculation: `moved` then says nothing."""
 
 
 def processes_for(wall_s: float) -> int:
@@ -65,51 +71,46 @@ def processes_for(wall_s: float) -> int:
     return PROCESSES if wall_s <= SHORT_S else 1
 
 
-def run_once(
-    tree: Tree, work: Work, scale: str, *, timeout_s: float, scratch: Path, processes: int = 1, row: str = ""
-) -> Once:
-    """One session of one side alone; `row` as for `interleave`. Never raises for what the code under test does."""
-    row = row or row_to_run(work)
-    records: list[Record] = []
-    problem = ""
-    with Side(tree, work, row, scale, processes=processes, timeout_s=timeout_s, scratch=scratch) as side:
-        try:
-            while not side.over:
-                side.begin()
-                side.finish()
-        except SideError as error:
-            problem = str(error)
-        records = side.close()
-    return _once(side, records, work, scale, problem, warm=processes > 1)
-
-
 def interleave(
     base: Tree, head: Tree, work: Work, scale: str, *, timeout_s: float = 900.0, pairs: int = 10,
-    processes: int = PROCESSES, row: str = "",
+    processes: int | None = None, row: str = "", deadline: float = math.inf,
 ) -> Iterator[Pair]:  # fmt: skip
     """Up to `pairs` pairs of `work`, made one by one as they are asked for.
 
     `row` is what `--baseline` names, where that is not what the installed registry says of `work` (`row_to_run`). With
-    one process, its costs count, and sides take turns from pair to pair. Code that breaks gives a cell with its status.
+    one process, its costs count, and sides take turns from pair to pair; None: as many as a cell that takes so long is
+    worth. Code that breaks gives a cell with its status, and no further process of that session. After `deadline` (by
+    `time.monotonic`) no process is begun, so that one cell's timeout is what it may be overrun by.
+    Raises UsageError for a tree whose harness this one cannot drive.
     """
     row = row or row_to_run(work)
+    count = processes or PROCESSES
     for index in range(pairs):
+        if time.monotonic() >= deadline:
+            return
+        started, warm = _started(count), count > 1
         with tempfile.TemporaryDirectory(prefix="harness-pair-", ignore_cleanup_errors=True) as scratch:
             folders = Path(scratch) / "base", Path(scratch) / "head"
             with ExitStack() as stack:
                 sides = [
                     stack.enter_context(
-                        Side(tree, work, row, scale, processes=_started(processes), timeout_s=timeout_s, scratch=folder)
+                        Side(tree, work, row, scale, processes=started, timeout_s=timeout_s, scratch=folder)
                     )
                     for tree, folder in zip((base, head), folders, strict=True)
                 ]
-                order = sides if index % 2 == 0 else sides[::-1]
-                problems = _take_turns(order, _started(processes))
+                turns = _Turns(sides if index % 2 == 0 else sides[::-1], started, deadline)
+                turns.take(only_short=processes is None)
+                if turns.cut_off:
+                    return
+                if turns.long:
+                    count = 1
+                for side in sides:
+                    side.close()
                 both = [
-                    _once(side, side.close(), work, scale, problems.get(id(side), ""), warm=processes > 1)
+                    _once(side, side.records(), work, scale, turns.problems.get(id(side), ""), warm=warm)
                     for side in sides
                 ]
-        yield Pair(both[0], both[1], _moved(both[0].speeds, both[1].speeds))
+        yield _pair(*both)
 
 
 def _started(processes: int) -> int:
@@ -117,31 +118,55 @@ def _started(processes: int) -> int:
     return processes + 1 if processes > 1 else 1
 
 
-def _take_turns(order: Sequence[Side], processes: int) -> dict[int, str]:
-    """Run all processes of both sides; what was wrong with a side, by its id."""
-    problems: dict[int, str] = {}
+class _Turns:
+    """The processes of both sides of a pair, one after the other."""
 
-    def do(side: Side, *steps: str) -> None:
+    def __init__(self, order: Sequence[Side], processes: int, deadline: float) -> None:
+        self._order, self._processes, self._deadline = order, processes, deadline
+        self._bad: set[int] = set()
+        self.problems: dict[int, str] = {}
+        """What was wrong with a side, by its id."""
+        self.cut_off = False
+        """Whether time was up before a process of each side counted."""
+        self.long = False
+        """Whether a process takes so long that one of each side is enough."""
+
+    def take(self, *, only_short: bool) -> None:
+        """Run them until one of a side is not ok: no number of that pair is used, and whatever made it hang or fail
+        would once more. `only_short`: also until one has taken longer than `SHORT_S`."""
+        first, second = self._order
+        begin = 0
+        if self._processes > 1:
+            begin = 1
+            self._do(first, "begin")
+            self._do(second, "begin")
+            self._do(first, "finish")
+            self._do(second, "finish")
+        for turn in range(begin, self._processes):
+            if self._bad:
+                return
+            if time.monotonic() >= self._deadline:
+                self.cut_off = turn == begin
+                return
+            for side in (first, second) if turn % 2 else (second, first):
+                self._do(side, "begin", "finish")
+            if only_short and turn and max(side.took_s for side in self._order) > SHORT_S:
+                self.long = True
+                return
+
+    def _do(self, side: Side, *steps: Literal["begin", "finish"]) -> None:
+        if side.over:
+            return
         try:
             for step in steps:
-                getattr(side, step)()
+                if step == "begin":
+                    side.begin()
+                elif side.finish() != "ok":
+                    self._bad.add(id(side))
         except SideError as error:
-            problems[id(side)] = str(error)
+            self.problems[id(side)] = str(error)
+            self._bad.add(id(side))
             side.over = True
-
-    first, second = order
-    if processes > 1:
-        do(first, "begin")
-        do(second, "begin")
-        do(first, "finish")
-        do(second, "finish")
-    for turn in range(1 if processes > 1 else 0, processes):
-        for side in (first, second) if turn % 2 else (second, first):
-            if not side.over:
-                do(side, "begin", "finish")
-        if first.over and second.over:
-            break
-    return problems
 
 
 def _once(side: Side, records: Sequence[Record], work: Work, scale: str, problem: str, *, warm: bool) -> Once:
@@ -163,12 +188,13 @@ def _once(side: Side, records: Sequence[Record], work: Work, scale: str, problem
     costs = {name: value for name, value in together.values.items() if not name.startswith("score/")}
     scores, items = _scores([(cell, items) for _, cell, items in found])
     speeds = tuple(cell.canary_ns for _, cell, _ in timed if cell.canary_ns)
+    versions = {record.canary.version for record, _, _ in timed if record.canary}
     changes = {
         "values": {**scores, **costs},
         "canary_ns": statistics.fmean(speeds) if speeds else None,
         "wall_s": sum(cell.wall_s for _, cell, _ in found),
     }
-    return Once(together.model_copy(update=changes), items, speeds)
+    return Once(together.model_copy(update=changes), items, speeds, max(versions, default=0))
 
 
 def _single(store: Store, record: Record, scale: str) -> tuple[Cell | None, dict[str, NDArray[np.float64]]]:
@@ -217,6 +243,12 @@ def _why_nothing(side: Side, records: Sequence[Record], work: Work) -> str:
     """A preparation that failed leaves a record of its own."""
     bad = next((record for record in records if record.status != "ok"), None)
     return f"{bad.status}: {bad.reason}" if bad else f"{work} at {side.tree.short} ran, and left no record"
+
+
+def _pair(base: Once, head: Once) -> Pair:
+    if base.calculation and head.calculation and base.calculation != head.calculation:
+        return Pair(base, head, moved=False, speed_known=False)
+    return Pair(base, head, _moved(base.speeds, head.speeds))
 
 
 def _moved(base: Sequence[float], head: Sequence[float]) -> bool:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from harness.errors import NothingMatched
 from harness.record import Finite
-from harness.track.amounts import Kind, change_of, is_cost, kind_of
+from harness.track.amounts import Kind, change_of, kind_of
 from harness.track.findings import Check, Finding, Note
 from harness.track.history import (
     Archived,
@@ -26,7 +26,6 @@ from harness.track.history import (
     read_model,
     series_of,
 )  # fmt: skip
-from harness.track.rules import limit_of
 from harness.track.unresolved import GRAVITY, Open, badness, open_findings
 
 Between = Callable[[str, str], Sequence[str]]
@@ -206,13 +205,15 @@ def _groups(check: Check, nights: Sequence[Night], between: Between | None) -> l
 
 def _told(finding: Finding, points: Sequence[Point]) -> Told:
     """`points` end with the night of the report, if it has the series at all."""
-    now = points[-1].context if points else ""
-    past = [Past(night=p.night.id, commit=p.night.commit, value=p.value.value, same=p.context == now) for p in points]
+    past = [
+        Past(night=p.night.id, commit=p.night.commit, value=p.value.value, same=p.comparable(points[-1]))
+        for p in points
+    ]
     before = [p.value for p in past[:-1] if p.same]
     return Told(
         finding=finding, kind=kind_of(finding.metric), change=change_of(finding), past=past,
-        middle=statistics.median(before) if before else None,
-        limit=limit_of(before) if finding.layer == "night" and is_cost(finding.metric) else None,
+        middle=finding.before if finding.before is not None else statistics.median(before) if before else None,
+        limit=finding.limit if finding.layer == "night" else None,
     )  # fmt: skip
 
 
@@ -220,7 +221,7 @@ def _cause(findings: Sequence[Finding], nights: Sequence[Night]) -> str:
     """Whether the digest of the row's and the task's files is the same at the last good commit and tonight."""
     verdicts = {_same_files(finding, nights) for finding in findings} - {None}
     if verdicts == {True}:
-        return "its own files and its task's did not change: look at the harness, or at what was installed"
+        return "its own files and its task's did not change: look at the harness, or at what it imports"
     if verdicts == {False}:
         return "its own files or its task's changed"
     return ""
@@ -248,7 +249,7 @@ def _common(groups: Sequence[Group]) -> str:
     says = f"{len(rows)} rows of {tasks} task{'s' * (tasks > 1)}; {n} of {sum(kinds.values())} findings are `{kind}`"
     if untouched * 2 > len(worse):
         says += f"; in {untouched} of {len(worse)} neither the row's nor the task's files changed, which points to one"
-        says += " cause in the harness or in what was installed"
+        says += " cause in the harness"
     return says
 
 
@@ -256,6 +257,8 @@ def _title(check: Check | None, groups: Sequence[Group], night: Night) -> str:
     if check is None:
         return f"Night {night.id} was not checked"
     worse = [group for group in groups if group.verdict == "regressed"]
+    if not worse and check.state == "fine" and not check.series:
+        return f"Nothing could be judged yet at {short(night.commit)}"
     if not worse:
         return {"fine": "Nothing regressed", "regressed": "Regressed"}.get(
             check.state, check.state.capitalize()
@@ -282,16 +285,26 @@ def short(commit: str) -> str:
 # --- what to type -----------------------------------------------------------------------------------------------------
 
 
-def _again(finding: Finding, bad: str = "") -> str:
-    words = ["harness", "track", "compare", short(finding.good) or "GOOD", bad or short(finding.bad) or "HEAD"]
+def _again(finding: Finding) -> str:
+    words = ["harness", "track", "compare", short(finding.good) or "GOOD", short(finding.bad) or "HEAD"]
     words += ["--task", finding.task, "--baseline", finding.row, "--case", finding.case]
     return " ".join(map(shlex.quote, words))
 
 
 def _bisect(finding: Finding) -> str:
-    """Of `track compare`, 0 is good and 1 is bad; anything else decides nothing, which git calls 125."""
+    """Of `track compare`, 0 is good and 1 is bad; anything else decides nothing, which git calls 125. In a worktree of
+    its own: what runs the comparison is not to change with the commits."""
     if not (finding.good and finding.bad) or finding.good == finding.bad:
         return ""
-    script = f"{_again(finding, 'HEAD')}; code=$?; test $code -le 1 || code=125; exit $code"
-    start = " ".join(map(shlex.quote, ["git", "bisect", "start", short(finding.bad), short(finding.good)]))
-    return f"{start} && git bisect run sh -c {shlex.quote(script)}"
+    try:
+        words = shlex.split(finding.command)
+    except ValueError:
+        words = []
+    if words[:3] != ["harness", "track", "compare"] or len(words) < 5:
+        words = shlex.split(_again(finding))
+    good, bad = words[3:5]
+    words[4] = "HEAD"
+    script = f"{shlex.join(words)}; code=$?; test $code -le 1 || code=125; exit $code"
+    tree = f"git worktree add --detach ../bisect {shlex.quote(bad)} && cd ../bisect"
+    start = shlex.join(["git", "bisect", "start", bad, good])
+    return f"{tree} && {start} && git bisect run sh -c {shlex.quote(script)}"

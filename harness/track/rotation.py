@@ -2,7 +2,9 @@
 
 A *piece* is one row on one case at seed 0. Pieces whose rows share a preparation on a case are measured together, so
 that it is made once a night and not once a row. What nothing has come of in `ARCHIVE_AFTER` tries of the same source is
-archived: it is left out until its source changes or somebody names it.
+archived: it is left out until its source changes or somebody names it, but for one try every `RETRY_AFTER` nights, by
+which it is seen to answer again where it was the environment that was wrong. Nights in which that is known to have been
+broken do not count.
 """
 
 from __future__ import annotations
@@ -16,12 +18,20 @@ from harness.track.history import Archived, Cell, Night
 
 ARCHIVE_AFTER = 14
 """Nights in which it was tried, one after the other."""
+RETRY_AFTER = 14
+"""Nights after which what is archived is tried once again."""
 CHUNK_S = 900.0
 """About how much is started at once: in between, what is left of the night is looked at again."""
 MARGIN = 1.25
 """What is started must fit with this much to spare: costs differ from night to night."""
+RESERVED = 0.25
+"""Share of the night that the rotation has where the core does not fit it and is rotated itself."""
+ALONE_AFTER = 7
+"""Nights that a group must have waited before the core makes room for it."""
 UNKNOWN_OVERHEAD_S = 0.5
 """Of the harness around one process, before any night has told."""
+STATE = "state"
+"""Where `Night.info` says whether the night is worth anything (`harness.track.health`)."""
 Place = tuple[str, str, str]
 """Task, case, row."""
 
@@ -69,6 +79,20 @@ class Group:
         return f"{self.pieces[0].task} {self.pieces[0].case} {self.pieces[0].group or self.pieces[0].row}"
 
 
+@dataclass(frozen=True)
+class Share:
+    """How a night is divided between the core and the rotation."""
+
+    whole: bool
+    """Whether the core fits, with a margin; else it is rotated as well."""
+    beside_s: float
+    """What the rotation has."""
+    alone: Group | None
+    """What has waited longest, where that is too long to fit beside the core: it is first, and the core makes room."""
+    never: list[Group]
+    """What is too long for a whole night: it waits until there is more time."""
+
+
 @dataclass
 class Past:
     """What earlier nights say of each place, and what published records say it costs."""
@@ -113,13 +137,17 @@ class Past:
         return None if one is None else processes * (one + self.overhead_s)
 
     def archived(self, piece: Piece) -> Archived | None:
-        """Whether nothing has come of it for too long, by its present source. `unsupported` is an answer."""
+        """Whether nothing has come of it for too long, by its present source. `unsupported` is an answer.
+
+        None also in the night in which it is tried once again.
+        """
         tries: list[tuple[int, Cell]] = []
         for number, cell in reversed(self._seen.get(piece.place, ())):
             if cell.status in ("ok", "unsupported") or cell.source != piece.source:
                 break
-            tries.append((number, cell))
-        if len(tries) < ARCHIVE_AFTER:
+            if self.nights[number].info.get(STATE) != "environment broke":
+                tries.append((number, cell))
+        if len(tries) < ARCHIVE_AFTER or len(self.nights) - tries[0][0] >= RETRY_AFTER:
             return None
         latest = tries[0][1]
         if latest.status == "skipped" and latest.wall_s == 0 and not piece.blocked:
@@ -181,10 +209,32 @@ def next_chunk(groups: Sequence[Group], left_s: float) -> list[Group]:
     return chunk
 
 
+def share_of(core: Sequence[Group], rotation: Sequence[Group], budget_s: float, nights: int) -> Share:
+    """How the next night, after so many `nights`, is divided; groups in the order in which their turn comes.
+
+    No group of the rotation waits for ever because it does not fit beside the core: when it has waited longest, and for
+    `ALONE_AFTER` nights, it is measured first, and the core in what is left.
+    """
+    core_s = sum(group.cost_s or 0.0 for group in core)
+    whole = core_s * MARGIN <= budget_s
+    beside_s = budget_s - core_s if whole else RESERVED * budget_s if rotation else 0.0
+    first = next((group for group in rotation if _fits(group, budget_s)), None)
+    waited = first is not None and (first.last < 0 or nights - first.last >= ALONE_AFTER)
+    return Share(
+        whole, beside_s, first if waited and first and not _fits(first, beside_s) else None,
+        [group for group in (*core, *rotation) if not _fits(group, budget_s)],
+    )  # fmt: skip
+
+
 def total_s(pieces: Iterable[Piece], past: Past) -> tuple[float, int]:
     """What the known ones of these cost together, and how many of their groups are unknown."""
     groups = groups_of(pieces, past)
     return sum(g.cost_s for g in groups if g.cost_s is not None), sum(g.cost_s is None for g in groups)
+
+
+def _fits(group: Group, time_s: float) -> bool:
+    """Whether it can be started with so much time left; of what is unknown nobody knows."""
+    return group.cost_s is None or group.cost_s * MARGIN <= time_s
 
 
 def _cost_s(members: Sequence[Piece], past: Past) -> float | None:

@@ -26,7 +26,7 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 MIN_EFFECT = 0.05
 """Smaller changes of a cost are no regressions: another layout of the same code in memory makes as much."""
 MIN_SCORE_EFFECT = 0.005
-"""Smaller changes of a score are none either: half a point of a hundred."""
+"""Smaller changes of a score are none either: half a point of a hundred; of one that has no items, half a per cent."""
 WINDOW = 30
 """Nights of the past that count."""
 MIN_PAST = 7
@@ -46,6 +46,8 @@ SCORE_RUNS = 5
 MOVED = 0.1
 """As for records: a machine whose speed differs by more is another machine for the time being."""
 _MAD = 1.4826
+_FEW_ITEMS = 60
+"""Up to so many that changed, ranks are counted out instead of a normal distribution being believed."""
 _STEP_PENALTY, _STEP_NIGHTS = 1.5, 3
 """asv's own penalty is 4 (for 4 ln n / n): made to be right without re-runs, it finds +10 % over ten nights in 4 % of
 series by the tenth night, at 3 % noise with slow nodes; 1.5 finds 86 %, and raises 1.3 % of quiet series."""
@@ -200,24 +202,46 @@ def _not_alone(values: Sequence[float]) -> list[int]:
 # --- re-runs ----------------------------------------------------------------------------------------------------------
 
 
-def keep_going(pairs: Sequence[tuple[float, float]]) -> bool:
-    """Whether (base, head) pairs of a cost are worth a further one: not all are made, and the last look showed
-    something."""
-    looked = max((look for look in LOOKS if look <= len(pairs)), default=0)
-    if looked and statistics.median(_log_ratios(pairs[:looked])) < MIN_EFFECT / 2:
+def keep_going(worse: Sequence[float], least: float) -> bool:
+    """Whether re-runs are worth a further pair: not all are made, and the last look showed something. `worse`: by how
+    much head is worse, a pair each (`log_ratios` of costs, differences of scores); `least`: what would count."""
+    looked = max((look for look in LOOKS if look <= len(worse)), default=0)
+    if looked and statistics.median(worse[:looked]) < least / 2:
         return False
-    return len(pairs) < PAIRS
+    return len(worse) < PAIRS
+
+
+def log_ratios(pairs: Sequence[tuple[float, float]]) -> list[float]:
+    """log(head / base) of (base, head) pairs of a cost. Raises ValueError for no pairs, or values not above 0."""
+    if not pairs or any(base <= 0 or head <= 0 for base, head in pairs):
+        raise ValueError("ratios need pairs of values above 0")
+    return [math.log(head / base) for base, head in pairs]
 
 
 def paired_ratio(pairs: Sequence[tuple[float, float]]) -> PairTest:
     """head / base over pairs of a cost (base, head): the Hodges-Lehmann estimate, Wilcoxon's exact signed-rank test and
     the interval that belongs to it. Raises ValueError for no pairs, or values that are not above 0."""
-    logs = _log_ratios(pairs)
-    walsh = np.sort([(a + b) / 2 for i, a in enumerate(logs) for b in logs[i:]])
-    outside = _outside(len(logs))
+    logs = log_ratios(pairs)
+    middle, low, high = (math.exp(value) for value in _hodges_lehmann(logs))
+    return PairTest(middle, low, high, middle - 1, signed_rank_p(logs), len(logs))
+
+
+def paired_differences(pairs: Sequence[tuple[float, float]], higher_is_better: bool) -> PairTest:
+    """head - base over pairs of a score without items, otherwise as `paired_ratio`. Raises ValueError for no pairs."""
+    if not pairs:
+        raise ValueError("differences need pairs of values")
+    differences = [head - base for base, head in pairs]
+    worse = [-d for d in differences] if higher_is_better else differences
+    middle, low, high = _hodges_lehmann(differences)
+    return PairTest(middle, low, high, -middle if higher_is_better else middle, signed_rank_p(worse), len(pairs))
+
+
+def _hodges_lehmann(values: Sequence[float]) -> tuple[float, float, float]:
+    """Estimate of the middle, and the ends of its 95 % interval."""
+    walsh = np.sort([(a + b) / 2 for i, a in enumerate(values) for b in values[i:]])
+    outside = _outside(len(values))
     low, high = (walsh[outside], walsh[-1 - outside]) if outside is not None else (-math.inf, math.inf)
-    effect = math.exp(float(np.median(walsh)))
-    return PairTest(effect, math.exp(low), math.exp(high), effect - 1, signed_rank_p(logs), len(logs))
+    return float(np.median(walsh)), float(low), float(high)
 
 
 def paired_items(base: NDArray[np.float64], head: NDArray[np.float64], higher_is_better: bool = True) -> PairTest:
@@ -260,6 +284,11 @@ def discoveries(p_values: Mapping[KeyT, float], rate: float = FALSE_DISCOVERIES,
     return set(ordered[: max(standing, default=0)])
 
 
+def least_score_effect(before: NDArray[np.float64]) -> float:
+    """`MIN_SCORE_EFFECT` of the largest item: of a score that is no share of 1, half a per cent of what it can be."""
+    return MIN_SCORE_EFFECT * (float(np.abs(before).max(initial=0.0)) or 1.0)
+
+
 def signed_rank_p(differences: Sequence[float]) -> float:
     """P(sum of the ranks of positive differences is as large or larger), exact, also with ties (Wilcoxon 1945); zeros
     take part in the ranking and in neither sum (Pratt 1959)."""
@@ -296,24 +325,15 @@ def _outside(n: int) -> int | None:
     return max(kept) if kept else None
 
 
-def _log_ratios(pairs: Sequence[tuple[float, float]]) -> list[float]:
-    if not pairs or any(base <= 0 or head <= 0 for base, head in pairs):
-        raise ValueError("ratios need pairs of values above 0")
-    return [math.log(head / base) for base, head in pairs]
-
-
 def _items_p(worse: NDArray[np.float64]) -> float:
     changed = worse[worse != 0]
     if not len(changed):
         return 1.0
-    if np.all(np.abs(changed) == abs(changed[0])):
-        n, lost = len(changed), int(np.count_nonzero(changed > 0))
-        return math.fsum(math.comb(n, k) for k in range(lost, n + 1)) / 2**n if n <= 1000 else _normal_p(worse)
-    return _normal_p(worse)
-
-
-def _normal_p(worse: NDArray[np.float64]) -> float:
-    """Items are many: Student's t is the normal there."""
-    spread = float(worse.std(ddof=1)) / math.sqrt(len(worse)) if len(worse) > 1 else 0.0
-    z = float(worse.mean()) / spread if spread else math.inf * float(np.sign(worse.mean()))
-    return 1 - statistics.NormalDist().cdf(z)
+    n = len(changed)
+    if np.all(np.abs(changed) == abs(changed[0])) and n <= 1000:
+        lost = int(np.count_nonzero(changed > 0))
+        return float(sum(math.comb(n, k) for k in range(lost, n + 1)) / 2**n)
+    if n <= _FEW_ITEMS:
+        return signed_rank_p(changed.tolist())
+    z = float(worse.mean()) / (float(worse.std(ddof=1)) / math.sqrt(len(worse)) or math.inf)
+    return math.erfc(z / math.sqrt(2)) / 2  # Student's t is the normal there

@@ -5,23 +5,25 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.record import Status
 from harness.track import rules
-from harness.track.amounts import is_cost
+from harness.track.amounts import is_cost, too_small
 from harness.track.findings import Check, Layer, Note
-from harness.track.history import Cell, History, Night, Point, SeriesKey, Value, Work, context_of, series_of
+from harness.track.history import Cell, History, Night, Point, SeriesKey, Value, Work, series_of
 
 Items = NDArray[np.float64]
 PAIRED_NIGHTS = 7
 """Nights whose items tonight's are held against."""
 BROKEN: frozenset[Status] = frozenset({"failed", "timeout", "oom", "killed"})
 """What a row that answered may not become. A missing package is the environment's, and a row may decline a case."""
-_CLEARED_NIGHTS = 3
+_YIELDING_NIGHTS = 3
+_REMEMBERED = 30
+"""Nights after which a row that does not answer is not asked for any more."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class Suspect:
     """Whether it is decided item by item."""
     wall_s: float = 0.0
     """What one process of it took."""
+    limit: float | None = None
+    across: bool = False
+    """Whether the past is of another context."""
 
     @property
     def severity(self) -> float:
@@ -78,38 +83,40 @@ def judge(history: History, nights: Sequence[Night], checks: Sequence[Check]) ->
     for key, points in series_of(nights).items():
         if points[-1].night is not tonight:
             continue
-        own = [p for p in points if p.context == points[-1].context]
-        own = [p for p in own if p.night.started >= begins.get(key, "")]
+        known = [p for p in points if p.night.started >= begins.get(key, "")]
+        own = [p for p in known if p.comparable(points[-1])]
+        across = len(own) <= rules.MIN_PAST < len(known)
+        own = known if across else own  # a suspicion may err: both commits are run again in today's context
         if len(own) <= rules.MIN_PAST:
             judged.short += 1
             continue
+        if too_small(key.metric, [points[-1].value.value, statistics.median(p.value.value for p in own[:-1])]):
+            continue
         judged.series += 1
-        if points[-1].value.items:
-            _judge_items(history, key, own, judged)
-        else:
+        before = len(judged.suspects)
+        if not (points[-1].value.items and _judge_items(history, key, own, judged)):
             _judge_value(key, own, judged)
-    judged.suspects += _no_longer_answers(tonight, past)
+        judged.suspects[before:] = [replace(s, across=across) for s in judged.suspects[before:]]
+    judged.suspects += _no_longer_answers(tonight, past, checks)
     judged.notes += [*_new_contexts(tonight, past), *_not_measured(tonight, past), *_archived(tonight, past)]
     return judged
 
 
 def eras(checks: Sequence[Check], nights: Sequence[Night]) -> dict[SeriesKey, str]:
     """From when on the past of a series counts: the night of its last regression, which is its new level; or the first
-    of three nights in a row that looked worse and were cleared, after which the machine is what it is."""
+    of three nights in a row that looked worse without the code being to blame, after which the machine is what it is.
+    After a change of context one such night is enough."""
     started = {night.id: night.started for night in nights}
     begins: dict[SeriesKey, str] = {}
     in_a_row: dict[SeriesKey, list[str]] = {}
     for check in sorted((c for c in checks if c.night in started), key=lambda c: started[c.night]):
         at = started[check.night]
-        # let go, that is: a difference that was seen, though a small one, is none of the machine's
-        cleared = {f.key for f in check.findings if f.verdict == "cleared" and f.unit and f.p is None}
-        for key in list(in_a_row):
-            if key not in cleared:
-                del in_a_row[key]
-        for key in cleared:
+        yielding = {f.key: f.across for f in check.findings if f.yields and f.metric != "status"}
+        in_a_row = {key: since for key, since in in_a_row.items() if key in yielding}
+        for key, across in yielding.items():
             since = in_a_row.setdefault(key, [])
             since.append(at)
-            if len(since) >= _CLEARED_NIGHTS:
+            if across or len(since) >= _YIELDING_NIGHTS:
                 begins[key] = since[0]
         begins.update({f.key: at for f in check.findings if f.verdict == "regressed" and f.metric != "status"})
     return begins
@@ -122,13 +129,14 @@ def _judge_value(key: SeriesKey, points: Sequence[Point], judged: Judged) -> Non
     raw = [p.value.value for p in points]
     timed = last.value.unit == "ns"
     values = rules.at_speed(raw, [p.cell.canary_ns for p in points]) if timed else raw
-    found = rules.suspicion(values, better_high)
-    limit = rules.limit_of(values[:-1], better_high)
+    least = rules.MIN_EFFECT if is_cost(key.metric) else rules.MIN_SCORE_EFFECT
+    found = rules.suspicion(values, better_high, least)
+    limit = rules.limit_of(values[:-1], better_high, least)
     if found is None:
         if limit is not None and timed and rules.is_worse(raw[-1], limit, better_high):
             judged.machine_moved.append(key)
         middle = statistics.median(values[:-1][-rules.WINDOW :])
-        other_side = rules.limit_of(values[:-1], not better_high)
+        other_side = rules.limit_of(values[:-1], not better_high, least)
         if middle > 0 and other_side is not None and rules.is_worse(values[-1], other_side, not better_high):
             judged.improved.append((key, values[-1] / middle))
         return
@@ -138,27 +146,32 @@ def _judge_value(key: SeriesKey, points: Sequence[Point], judged: Judged) -> Non
         "drift": f"the level rose from {found.before:.4g} to {statistics.median(values[found.bad :]):.4g} "
         f"{last.value.unit}, step by step",
     }[found.layer]
-    judged.suspects.append(
-        _suspect(key, last, found.layer, found.before, points[found.good].night, points[found.bad].night, said)
+    smallest = least if is_cost(key.metric) else least * abs(found.before)
+    suspect = _suspect(
+        key, last, found.layer, found.before, points[found.good].night, points[found.bad].night, said, smallest
     )
+    judged.suspects.append(replace(suspect, value=values[-1], limit=found.limit))
 
 
-def _judge_items(history: History, key: SeriesKey, points: Sequence[Point], judged: Judged) -> None:
-    """A score, item by item against the mean of the last nights that asked the same, and of the first ones."""
+def _judge_items(history: History, key: SeriesKey, points: Sequence[Point], judged: Judged) -> bool:
+    """A score, item by item against the mean of the last nights that asked the same, and of the first ones. False where
+    no night did, or its items are not kept any more."""
     last = points[-1]
     tonight = history.items(last.value.items)
     if tonight is None:
-        return
+        return False
     same = [
         (p, items) for p in points[:-1]
         if p.cell.draw == last.cell.draw and (items := history.items(p.value.items)) is not None
         and items.shape == tonight.shape
     ]  # fmt: skip
-    if not same or all(p.value.items == last.value.items for p, _ in same):
-        return
+    if not same:
+        return False
+    if all(p.value.items == last.value.items for p, _ in same):
+        return True
     judged.changed_scores += 1
     lately, first = same[-PAIRED_NIGHTS:], same[:PAIRED_NIGHTS]
-    least = rules.MIN_SCORE_EFFECT * float(np.abs(lately[-1][1]).max() or 1.0)
+    least = rules.least_score_effect(lately[-1][1])
     windows: tuple[tuple[Layer, list[tuple[Point, Items]]], ...] = (("items", lately), ("drift", first))
     for layer, window in windows:
         mean = np.mean([items for _, items in window], axis=0)
@@ -172,8 +185,9 @@ def _judge_items(history: History, key: SeriesKey, points: Sequence[Point], judg
         )
         found = _suspect(key, last, layer, float(mean.mean()), good.night, last.night, said, least, by_items=True)
         judged.suspects.append(found)
-        return
+        return True
     _changed_answers(key, [(p.value.items, items) for p, items in lately], tonight, judged)
+    return True
 
 
 def _changed_answers(key: SeriesKey, before: Sequence[tuple[str, Items]], tonight: Items, judged: Judged) -> None:
@@ -201,19 +215,26 @@ def _suspect(
     value: Value = last.value
     return Suspect(
         key, last.cell.scale, layer, value.unit, value.higher_is_better, value.value, before, good, bad, why,
-        min_effect, by_items, last.cell.wall_s / max(1, value.processes),
+        min_effect, by_items, last.cell.wall_s / max(v.processes for v in last.cell.values.values()),
     )  # fmt: skip
 
 
-def _no_longer_answers(tonight: Night, past: Sequence[Night]) -> Iterable[Suspect]:
-    """Rows that answered when they were last measured, and did not tonight."""
-    before = _last_seen(past)
+def _no_longer_answers(tonight: Night, past: Sequence[Night], checks: Sequence[Check]) -> Iterable[Suspect]:
+    """Rows that answered, and do not tonight, unless re-runs have decided since: not only those of the first such
+    night, which may have gone by undecided."""
+    good = {cell.work: night for night in past[-_REMEMBERED:] for cell in night.measured}
+    decided = {
+        (f.key.work, check.night) for check in checks for f in check.findings
+        if f.metric == "status" and f.verdict in ("regressed", "cleared")
+    }  # fmt: skip
     for cell in tonight.cells:
-        known = before.get(cell.work)
-        if cell.status not in BROKEN or known is None or known[1].status != "ok":
+        night = good.get(cell.work)
+        if cell.status not in BROKEN or night is None:
+            continue
+        if any(work == cell.work and at > night.id for work, at in decided):
             continue
         yield Suspect(
-            SeriesKey(cell.work, "status"), cell.scale, "status", "", False, None, None, known[0], tonight,
+            SeriesKey(cell.work, "status"), cell.scale, "status", "", False, None, None, night, tonight,
             f"{cell.status}: {cell.reason or 'no reason was given'}"[:500],
         )  # fmt: skip
 
@@ -228,10 +249,12 @@ def _new_contexts(tonight: Night, past: Sequence[Night]) -> Iterable[Note]:
     groups: dict[tuple[str, ...], list[tuple[Cell, Cell]]] = {}
     for cell in tonight.measured:
         night, known = before.get(cell.work, (None, None))
-        if night is None or known is None or context_of(night, known) == context_of(tonight, cell):
+        if night is None or known is None or _point(night, known).comparable(_point(tonight, cell)):
             continue
-        changes = [*_differences(night.context, tonight.context), *_differences(known.libraries, cell.libraries)]
-        groups.setdefault(tuple(changes), []).append((known, cell))
+        both = known.libraries.keys() & cell.libraries.keys()
+        libraries = [{name: of[name] for name in both} for of in (known.libraries, cell.libraries)]
+        changed = (*_differences(night.context, tonight.context), *_differences(*libraries))
+        groups.setdefault(changed, []).append((known, cell))
     for changes, cells in groups.items():
         ratios = {
             f"{cell.work} {metric}": value.value / old.value
@@ -241,12 +264,16 @@ def _new_contexts(tonight: Night, past: Sequence[Night]) -> Iterable[Note]:
             if is_cost(metric) and (old := known.values.get(metric)) is not None and old.value > 0
         }
         moved = sorted((r for r in ratios.items() if abs(r[1] - 1) > 2 * rules.MIN_EFFECT), key=lambda r: -r[1])
-        text = f"{', '.join(changes)}: {len(cells)} cells start a new past"
+        text = f"{', '.join(changes)}: {len(cells)} cells, until {rules.MIN_PAST} nights are held against the old past"
         if moved:
             shown = ", ".join(f"{name} {ratio:.2f}x" for name, ratio in moved[:3])
             text += f"; against the night before, {len(moved)} of {len(ratios)} costs moved by more than 10 %: {shown}"
             text += " ..." if len(moved) > 3 else ""
         yield Note(kind="new context", text=text)
+
+
+def _point(night: Night, cell: Cell) -> Point:
+    return Point(night, cell, Value(value=0.0, unit=""))
 
 
 def _differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
@@ -256,6 +283,12 @@ def _differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[s
 
 def _not_measured(tonight: Night, past: Sequence[Night]) -> Iterable[Note]:
     """Cells of every one of the last three nights that are not in tonight's, for no reason that it gives."""
+    for status in ("skipped", "unsupported"):
+        lost = [c for c in tonight.cells if c.status == status and _answered(c.work, past[-_REMEMBERED:])]
+        if lost:
+            shown = ", ".join(str(c.work) for c in lost[:5]) + (" ..." if len(lost) > 5 else "")
+            text = f"{len(lost)} cells that answered are {status}: {shown}: {lost[0].reason}"
+            yield Note(kind="not measured", text=text[:2000])
     if len(past) < 3:
         return
     always = set.intersection(*({cell.work for cell in night.cells} for night in past[-3:]))
@@ -270,6 +303,10 @@ def _not_measured(tonight: Night, past: Sequence[Night]) -> Iterable[Note]:
         yield Note(
             kind="not measured", text=f"no time was left for {len(tonight.left)} cells ({shown}): first next time"
         )
+
+
+def _answered(work: Work, nights: Sequence[Night]) -> bool:
+    return any(cell.work == work for night in nights for cell in night.measured)
 
 
 def _archived(tonight: Night, past: Sequence[Night]) -> Iterable[Note]:

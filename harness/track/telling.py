@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from harness.text import one_line
 from harness.track.amounts import shown, sure_of
 from harness.track.plot import sparkline
-from harness.track.report import Group, Open, Report, Told, short
+from harness.track.report import Group, Report, Told, short
+from harness.track.unresolved import Open
 
 MOST_TITLE, MOST_BYTES = 160, 60_000
 """GitHub takes 65,536 characters."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError, did_you_mean
+from harness.interruption import deaf
 
 WORKTREE = "WORKTREE"
 """In place of a commit's name: the files as they lie there, whether committed or not."""
@@ -75,7 +76,8 @@ def tree_of(repo: Path, commit: str) -> Iterator[Tree]:
         compileall.compile_dir(folder, quiet=2)
         yield Tree(found.hash, folder, found.subject)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with deaf():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def resolve(repo: Path, name: str) -> Commit:
@@ -96,13 +98,17 @@ def between(repo: Path, good: str, bad: str) -> list[str]:
     """Commits that `bad` has and `good` has not, newest first: `HASH SUBJECT`. Raises UsageError for unknown ones."""
     first, last = resolve(repo, good), resolve(repo, bad)
     ends = [_git(_top(repo), "rev-parse", "HEAD").strip() if c.hash == WORKTREE else c.hash for c in (first, last)]
-    listed = _git(_top(repo), "log", f"--abbrev={_SHORT}", "--format=%h %s", f"{ends[0]}..{ends[1]}").splitlines()
+    listed = _git(
+        _top(repo), "log", "--no-show-signature", f"--abbrev={_SHORT}", "--format=%h %s", f"{ends[0]}..{ends[1]}"
+    ).splitlines()
     return [f"{WORKTREE} {last.subject}", *listed] if last.hash == WORKTREE else listed
 
 
 def state(repo: Path) -> tuple[Commit, bool]:
-    """The commit that is checked out, and whether tracked files differ from it. Raises UsageError."""
-    return resolve(repo, "HEAD"), bool(_git(_top(repo), "status", "--porcelain", "--untracked-files=no").strip())
+    """The commit that is checked out, and whether what is run or installed differs from it: new files count, what git
+    ignores and what only people read does not. Raises UsageError."""
+    what = ("status", "--porcelain", "--untracked-files=normal", "--", *_PARTS, *_REQUIREMENTS)
+    return resolve(repo, "HEAD"), bool(_git(_top(repo), *what).strip())
 
 
 def requirements_differ(repo: Path, a: str, b: str) -> str:
@@ -176,8 +182,11 @@ def _unpack(top: Path, commit: str, folder: Path) -> None:
     done = _call(top, ["archive", "--format=tar", commit, *there])
     if done.returncode:
         raise UsageError(f"git archive of {commit[:_SHORT]} failed: {done.stderr.decode(errors='replace').strip()}")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+            archive.extractall(folder, filter="data")
+    except tarfile.TarError as error:  # a link that leads out of the tree, say
+        raise UsageError(f"{commit[:_SHORT]} cannot be unpacked: {error}") from None
 
 
 def _copy_worktree(top: Path, folder: Path) -> None:

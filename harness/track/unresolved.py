@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.track.amounts import Kind, change_of, kind_of
+from harness.track.amounts import Kind, change_of, is_cost, kind_of
 from harness.track.findings import Check, Finding
-from harness.track.history import Cell, Night, SeriesKey, Value, Work, _Part
+from harness.track.history import Cell, Night, SeriesKey, Value, _Part
 
+FORGOTTEN = 30
+"""Nights without a measurement, after which nothing is said of a series any more: it was renamed, removed, archived."""
 GRAVITY: dict[Kind, int] = {"broken": 0, "less accurate": 1, "slower": 2, "larger": 2}
 
 
@@ -24,28 +26,21 @@ class Open(_Part):
 def open_findings(
     nights: Sequence[Night], checks: Mapping[str, Check], without: Iterable[SeriesKey] = ()
 ) -> list[Open]:
-    """Regressions up to the last of these nights that still show: what became worse was not cleared since, and was last
-    nearer to what it became than to what it was."""
-    newest: dict[SeriesKey, tuple[str, Finding]] = {}
-    last_night = nights[-1].id if nights else ""
-    for night in sorted(name for name in checks if name <= last_night):  # names begin with the time
-        for finding in checks[night].findings:
-            if finding.verdict == "regressed":
-                newest[finding.key] = (night, finding)
-            elif finding.verdict == "cleared":
-                newest.pop(finding.key, None)
-    last = _last_cells(nights)
+    """Regressions up to the last of these nights that still show: what became worse was last nearer to what it became
+    than to what it was. Of several of one series, the first that still shows. What has not been measured for
+    `FORGOTTEN` nights is none."""
+    last = {cell.work: cell for night in nights[-FORGOTTEN:] for cell in night.cells}
     skipped = set(without)
-    found = [
-        Open(night=night, finding=finding, change=change_of(finding))
-        for key, (night, finding) in newest.items()
-        if key not in skipped and _still(finding, last.get(key.work))
-    ]
-    return sorted(found, key=lambda one: (badness(one.finding), str(one.finding.key)))
-
-
-def _last_cells(nights: Iterable[Night]) -> dict[Work, Cell]:
-    return {cell.work: cell for night in nights for cell in night.cells}
+    found: dict[SeriesKey, Open] = {}
+    until = nights[-1].id if nights else ""
+    for check in (checks[name] for name in sorted(checks) if name <= until):  # names begin with the time
+        for finding in check.findings:
+            key = finding.key
+            if finding.verdict != "regressed" or key in skipped or key in found:
+                continue
+            if _still(finding, last.get(key.work)):
+                found[key] = Open(night=check.night, finding=finding, change=change_of(finding))
+    return sorted(found.values(), key=lambda one: (badness(one.finding), str(one.finding.key)))
 
 
 def _still(finding: Finding, cell: Cell | None) -> bool:
@@ -54,9 +49,11 @@ def _still(finding: Finding, cell: Cell | None) -> bool:
     if finding.metric == "status":
         return cell.status != "ok"
     now: Value | None = cell.values.get(finding.metric)
-    if cell.status != "ok" or now is None or finding.value is None or finding.before is None:
+    if cell.status != "ok" or now is None or finding.before is None or finding.effect is None:
         return True
-    return abs(now.value - finding.value) <= abs(now.value - finding.before)
+    # what the re-runs said, not the night's own value: that was picked for being far off
+    became = finding.before * finding.effect if is_cost(finding.metric) else finding.before + finding.effect
+    return abs(now.value - became) <= abs(now.value - finding.before)
 
 
 def badness(finding: Finding) -> tuple[int, float]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import re
 import statistics
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 
@@ -29,10 +28,6 @@ from harness.track.history import Cell, Value, Work, digest_of
 
 Items = dict[str, NDArray[np.float64]]
 SHARED_PART = " (shared part)"
-MIN_PHASE_NS = 1e6
-"""A phase under 1 ms is start-up noise of the clock and the scheduler, and no cost that anybody has."""
-MIN_DELTA_BYTES = 1 << 20
-"""Under 1 MiB the allocator's own steps decide what a row needed beyond its libraries; `memory/peak` holds it too."""
 _MINOR = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -116,7 +111,7 @@ def _cell(
         threads=work.threads, scale=scale, status=judged.status, reason=reason,
         source=source_of(judged.task.source_digest, judged.baseline), draw=judged.case.draw_digest,
         libraries=libraries_of(judged),
-        canary_ns=statistics.fmean(speeds) if speeds else None, wall_s=sum(_own_wall_s(r, wall) for r in group),
+        canary_ns=min(speeds, default=None), wall_s=sum(_own_wall_s(r, wall) for r in group),
         values=dict(sorted(values.items())),
     )  # fmt: skip
     return cell, items
@@ -128,10 +123,10 @@ def source_of(task_digest: str, row: BaselineRef | BaselineSpec) -> str:
 
 
 def libraries_of(record: Record) -> dict[str, str]:
-    """What its process had imported, to the minor version. The harness itself is under test, and no library; what
-    comes with Python has Python's version."""
-    found = sorted(record.provenance.libraries.items())
-    return {n: minor(v) for n, v in found if n != "harness" and n not in sys.stdlib_module_names}
+    """NumPy and what the row says it requires, to the minor version. What else its process had imported is as much the
+    other rows' of the same run, for which a server imports in advance, and is on the record."""
+    wanted = {"numpy", *(module.partition(".")[0] for module in record.baseline.requires)}
+    return {name: minor(v) for name, v in sorted(record.provenance.libraries.items()) if name in wanted}
 
 
 def minor(version: str) -> str:
@@ -156,7 +151,7 @@ def _scores(record: Record | None, arrays: Mapping[str, NDArray[np.float64]]) ->
     for score in record.scores:
         if "[" in score.name or score.name not in declared:
             continue  # a part of another one, or one of which nobody said which way is better
-        if not (score.main or score.n or (score.unit == "bytes" and not score.higher_is_better)):
+        if not (score.main or score.n or (score.unit.startswith("bytes") and not score.higher_is_better)):
             continue  # something that explains a score, and is none
         digest = ""
         if (found := arrays.get(score.name)) is not None and len(found):
@@ -170,7 +165,10 @@ def _scores(record: Record | None, arrays: Mapping[str, NDArray[np.float64]]) ->
 
 
 def _costs(records: Sequence[Record], samples: SamplesOf) -> dict[str, Value]:
-    """What the row itself spent: times by the quickest process, sizes by the median one."""
+    """What the row itself spent: times by the quickest process, sizes by the median one.
+
+    However small: what is not judged (`amounts.too_small`) is kept nevertheless, so that it is seen to grow.
+    """
     streams: dict[str, list[Sequence[int]]] = {}
     times: dict[str, list[float]] = {}
     sizes: dict[str, list[float]] = {}
@@ -193,11 +191,9 @@ def _costs(records: Sequence[Record], samples: SamplesOf) -> dict[str, Value]:
         name: Value(value=quickest(found), unit="ns", processes=len(found)) for name, found in streams.items()
     }  # fmt: skip
     for name, found in times.items():
-        if min(found) >= MIN_PHASE_NS:
-            values[name] = Value(value=min(found), unit="ns", processes=len(found))
-    for name, found in sizes.items():
-        if name != "memory/delta" or statistics.median(found) >= MIN_DELTA_BYTES:
-            values[name] = Value(value=statistics.median(found), unit="bytes", processes=len(found))
+        values[name] = Value(value=max(1.0, min(found)), unit="ns", processes=len(found))
+    for name, found in sizes.items():  # nothing at all is one byte, as above one ns: costs are compared by their ratio
+        values[name] = Value(value=max(1.0, statistics.median(found)), unit="bytes", processes=len(found))
     return values
 
 

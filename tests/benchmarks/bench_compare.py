@@ -1,6 +1,6 @@
 """Does `harness track compare` name a real slow-down, with an interval that holds it?
 
-    python tests/benchmarks/bench_compare.py [--share 0.15] [--times 10] [--pairs 10] [--processes 8]
+    python tests/benchmarks/bench_compare.py [--share 0.15] [--times 10] [--pairs 12] [--processes 12]
 
 In a clone of this checkout, on a branch of its own, a loop is put into a baseline's search that goes on for `--share`
 of what the search itself took, call by call. The branch is compared with where it came from, and `latency/query` and
@@ -43,8 +43,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--share", type=float, default=0.15)
     parser.add_argument("--times", type=int, default=10)
-    parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--processes", type=int, default=12)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"

@@ -25,6 +25,7 @@ from harness.track.rules import (
     SUSPECT_P,
     PairTest,
     keep_going,
+    log_ratios,
     paired_items,
     paired_ratio,
     regressed,
@@ -59,7 +60,7 @@ class Node:
 def tested(node: Node, good: float, head: float) -> tuple[PairTest | None, int]:
     """The re-runs of one suspicion: the test, or None where it was let go; and how many pairs it took."""
     pairs: list[tuple[float, float]] = []
-    while keep_going(pairs):
+    while keep_going(log_ratios(pairs) if pairs else [], MIN_EFFECT):
         if len(pairs) % 2:
             after, before = node.measure(head), node.measure(good)
         else:

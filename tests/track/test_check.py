@@ -16,6 +16,7 @@ from harness.track.check import check_name, check_night, checks_of
 from harness.track.findings import Check, Finding
 from harness.track.history import Cell, History, Night, Value, Work, digest_of
 from harness.track.pairs import Once, Pair
+from harness.track.unresolved import open_findings
 
 MACHINE = "00112233445566ff"
 N_ITEMS = 400
@@ -297,15 +298,114 @@ def test_a_night_is_checked_once_unless_asked_again(world: World) -> None:
     assert [c.why for c in checks_of(world.history)] == ["the second one"]
 
 
-def test_a_new_library_starts_a_new_past_and_is_told_with_what_it_did(world: World) -> None:
+def test_what_a_new_library_does_is_told_and_no_commit_is_accused(world: World) -> None:
     quiet_nights(world)
     world.slowness = lambda at, row: 1.5
+    states = []
+    for number in range(12, 15):
+        world.night(commit(number), libraries="2.2")
+        check = world.check()
+        states.append((check.state, len(found(check, "cleared"))))
+        if number == 12:
+            (note,) = [n for n in check.notes if n.kind == "new context"]
+            assert "numpy 2.1 -> 2.2: 3 cells" in note.text
+            assert "3 of 6 costs moved" in note.text
+    assert states == [("fine", 3), ("fine", 0), ("fine", 0)], "one night is enough to know"
+
+
+def test_a_commit_that_comes_with_a_new_library_is_not_hidden_by_it(world: World) -> None:
+    world.slowness = from_commit(12, "bm25", 1.4)
+    world.lost = lambda at, row: 60 if row == "lsa" and int(at, 16) >= 12 else 0
+    quiet_nights(world, 12)
     world.night(commit(12), libraries="2.2")
     check = world.check()
-    assert (check.state, check.series, check.short) == ("fine", 0, 9)
-    (note,) = [n for n in check.notes if n.kind == "new context"]
-    assert "numpy 2.1 -> 2.2: 3 cells start a new past" in note.text
-    assert "3 of 6 costs moved" in note.text
+    assert {(f.row, f.metric) for f in found(check)} == {("bm25", "latency/query"), ("lsa", "score/recall@2")}
+    assert all(f.across for f in found(check))
+
+
+def test_a_row_that_broke_on_a_night_that_decided_nothing_is_still_suspected_on_the_next(world: World) -> None:
+    quiet_nights(world)
+    world.status = lambda at, row: "failed" if row == "bm25" and int(at, 16) >= 12 else "ok"
+    world.night(commit(12))
+    assert world.check(budget_s=1e-9).state == "inconclusive"
+    world.night(commit(13))
+    check = world.check()
+    assert (check.state, [f.metric for f in found(check)]) == ("regressed", ["status"])
+    world.night(commit(14))
+    assert world.check().state == "fine", "and it is said once"
+
+
+def test_a_package_that_is_missing_is_said_every_night(world: World) -> None:
+    quiet_nights(world)
+    world.status = lambda at, row: "skipped" if row != "lsa" else "ok"
+    for number in (12, 13):
+        world.night(commit(number))
+        check = world.check()
+        assert check.state == "environment broke"
+    world.status = lambda at, row: "skipped" if row == "bm25" else "ok"
+    world.night(commit(14))
+    (note,) = [n for n in world.check().notes if n.kind == "not measured"]
+    assert "1 cells that answered are skipped: limit/retrieval 46 bm25" in note.text
+
+
+def test_commits_that_cannot_be_listed_lose_no_verdict(world: World) -> None:
+    quiet_nights(world)
+
+    def commits(good: str, bad: str) -> list[str]:
+        raise UsageError("no such commit")
+
+    check = check_night(world.history, "", world.rerun, commits=commits)
+    assert (check.state, check.commits) == ("fine", [])
+
+
+def test_one_slow_night_after_an_alarm_does_not_close_it(world: World) -> None:
+    world.slowness = from_commit(12, "bm25", 1.3)
+    quiet_nights(world, 13)
+    assert world.check().state == "regressed"
+    for number in range(13, 22):
+        world.night(commit(number))
+    honest = world.measure
+    world.measure = lambda at, row, libraries="2.1": slower(honest(at, row, libraries), 1.4)  # type: ignore[method-assign]
+    world.night(commit(22))
+    world.measure = honest  # type: ignore[method-assign]
+    check = world.check()
+    assert found(check, "cleared")
+    assert not [n for n in check.notes if n.kind == "recovered"]
+    nights, checks = world.history.nights(), {c.night: c for c in checks_of(world.history)}
+    assert [one.finding.row for one in open_findings(nights, checks)] == ["bm25"]
+
+
+def test_an_alarm_night_that_was_unlucky_besides_does_not_look_like_a_recovery_the_next(world: World) -> None:
+    world.slowness = from_commit(12, "bm25", 1.2)
+    quiet_nights(world, 12)
+    honest = world.measure
+    world.measure = lambda at, row, libraries="2.1": slower(honest(at, row, libraries), 1.25)  # type: ignore[method-assign]
+    world.night(commit(12))
+    world.measure = honest  # type: ignore[method-assign]
+    assert ("bm25", "latency/query") in {(f.row, f.metric) for f in found(world.check())}
+    world.night(commit(13))
+    assert not [n for n in world.check().notes if n.kind == "recovered"]
+
+
+def test_a_machine_that_is_slower_for_good_is_the_new_level_after_three_nights(world: World) -> None:
+    quiet_nights(world)
+    world.slowness = lambda at, row: 1.3  # of the machine, which no canary shows
+    states = []
+    for _ in range(5):
+        world.night(commit(11))
+        states.append(world.check().state)
+    assert states == ["inconclusive"] * 3 + ["fine"] * 2
+
+
+def test_answers_whose_items_are_gone_are_held_against_their_values(world: World) -> None:
+    world.lost = lambda at, row: 100 if row == "lsa" and int(at, 16) >= 12 else 0
+    quiet_nights(world, 13)
+    for path in (world.root / "items").iterdir():
+        path.unlink()
+    check = world.check()
+    assert [(f.row, f.metric, f.layer) for f in found(check)] == [("lsa", "score/recall@2", "night")]
+    (finding,) = found(check)
+    assert finding.effect == pytest.approx(-0.25)
 
 
 def test_an_alarm_is_raised_once_and_its_end_is_told(world: World) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.cli.track_compare import _PRINTERS
+from harness.cli.track_compare import _PRINTERS, _state, configure, execute
 from harness.errors import NothingMatched, UsageError
 from harness.track.choice import Choice, asked_for, by_difference
 from harness.track.compare import Compared, Measured, Selected, judge, measure, state_of
@@ -25,11 +25,11 @@ WORK = Work("limit/retrieval", 1, "46-dense", "bm25", 0, "cpu", 1)
 SELECTED = Selected(WORK, "asked for", "bm25")
 
 
-def once(status: str = "ok", items: Any = None, **values: Value) -> Once:
+def once(status: str = "ok", items: Any = None, draw: str = "", **values: Value) -> Once:
     named = {name.replace("__", "/", 1): value for name, value in values.items()}
     cell = Cell(
         task=WORK.task, version=1, case=WORK.case, row=WORK.row, seed=0, device="cpu", threads=1, scale="smoke",
-        status=status, reason="" if status == "ok" else "it broke", source="", values=named,  # type: ignore[arg-type]
+        status=status, reason="" if status == "ok" else "it broke", source="", draw=draw, values=named,  # type: ignore[arg-type]
     )  # fmt: skip
     return Once(cell, {name: np.asarray(of, float) for name, of in (items or {}).items()})
 
@@ -149,6 +149,56 @@ def test_scores_of_another_version_of_the_task_are_not_compared() -> None:
     assert found.metrics == ()
 
 
+def test_of_another_version_of_the_task_costs_are_listed_and_not_judged() -> None:
+    (found,) = judge([Measured(replace(SELECTED, version_before=2), noisy(3.0, sd=0.001))])
+    (metric,) = found.metrics
+    assert metric.verdict == "not judged" and metric.test is not None and metric.test.effect == pytest.approx(3, 0.01)
+    assert state_of([found])[0] == "inconclusive"
+
+
+def phase(name: str, base: float, head: float, unit: str) -> Pair:
+    return Pair(*(once(**{name: Value(value=value, unit=unit)}) for value in (base, head)), False)
+
+
+def test_a_phase_that_grows_out_of_the_noise_is_told_and_one_that_stays_within_is_not() -> None:
+    found = judged(*(phase("time__index", 2e4 + i, 2e6 + i, "ns") for i in range(10)))
+    assert [m.verdict for m in found.metrics] == ["regressed"]
+    assert judged(*(phase("time__index", 2e4 + i, 9e5 + i, "ns") for i in range(10))).metrics == ()
+
+
+def test_memory_that_a_row_begins_to_need_is_told_although_there_was_none() -> None:
+    found = judged(*(phase("memory__delta", -4096.0 * i, 5e7 + i, "bytes") for i in range(10)))
+    (metric,) = found.metrics
+    assert (metric.verdict, metric.dropped) == ("regressed", 0)
+
+
+def test_half_a_point_of_a_score_out_of_a_hundred_is_a_small_change() -> None:
+    before = np.full(1000, 100.0)
+    after = before - np.where(np.arange(1000) < 300, 1.0, 0.0)  # 0.3 of 100: sure, and less than half a per cent
+    (metric,) = judged(*(scored(before, after) for _ in range(6))).metrics
+    assert metric.test is not None and metric.test.p < 1e-6 and metric.verdict == "no difference found"
+
+
+def test_a_score_without_items_needs_as_many_pairs_as_a_cost() -> None:
+    def pair(number: int) -> Pair:
+        values = (Value(value=value, unit="", higher_is_better=True) for value in (0.9, 0.5 + number / 1000))
+        return Pair(*(once(score__f1=value) for value in values), False)
+
+    (few,) = judged(*map(pair, range(5))).metrics
+    assert few.verdict == "inconclusive" and "5 pairs are too few" in few.why
+    (enough,) = judged(*map(pair, range(10))).metrics
+    assert enough.verdict == "regressed" and "it has no items" in enough.why
+
+
+def test_items_of_other_questions_or_of_other_numbers_are_not_paired() -> None:
+    (metric,) = judged(*(scored(np.ones(50), np.zeros(60)) for _ in range(6))).metrics
+    assert (metric.verdict, metric.why) == ("inconclusive", "the two commits do not score the same items")
+    pair = scored(np.ones(50), np.zeros(50))
+    other = replace(pair.head, cell=pair.head.cell.model_copy(update={"draw": "another"}))
+    (metric,) = judged(*[replace(pair, head=other)] * 6).metrics
+    assert (metric.verdict, metric.why) == ("inconclusive", "the two commits do not ask the same questions")
+
+
 # --- what it comes to -----------------------------------------------------------------------------------------------
 
 
@@ -156,6 +206,20 @@ def test_a_row_that_no_longer_answers_is_a_regression() -> None:
     found = judged(*[Pair(once(), once("failed"), False)] * 2)
     assert (found.outcome, found.reason) == ("broke", "failed: it broke")
     assert state_of([found]) == ("regressed", "limit/retrieval 46-dense bm25 no longer answers")
+
+
+def test_what_fails_now_and_then_is_counted_and_no_verdict() -> None:
+    answers, fails = noisy(1.0, n=6), Pair(once(), once("failed"), False)
+    found = judged(*answers, *[fails] * 4)
+    assert found.outcome == "inconclusive" and found.pairs == 6
+    assert found.reason == "in 10 pairs, the base answered 10 times and the head 6 times; head failed: it broke"
+    state, why = state_of([found])
+    assert state == "inconclusive" and "the head 6 times" in why
+
+
+def test_a_single_pair_convicts_no_row() -> None:
+    assert judged(Pair(once(), once("failed"), False)).outcome == "inconclusive"
+    assert judged(Pair(once("failed"), once(), False)).outcome == "inconclusive"
 
 
 def test_a_row_that_answers_again_is_none() -> None:
@@ -180,7 +244,8 @@ class _Clock:
     def __call__(self) -> float:
         return self.now
 
-    def pairs(self, _: Selected) -> Iterator[Pair]:
+    def pairs(self, _: Selected, until: float) -> Iterator[Pair]:
+        assert self.now < until
         for pair in noisy(1.0):
             self.now += 1
             yield pair
@@ -194,7 +259,7 @@ def test_each_row_gets_its_share_of_the_budget() -> None:
 
 def test_what_does_not_answer_is_not_run_ten_times() -> None:
     broken = Pair(once("failed"), once("failed"), False)
-    (found,) = measure([SELECTED], lambda _: iter([broken] * 10), lambda text: None)
+    (found,) = measure([SELECTED], lambda *_: iter([broken] * 10), lambda text: None)
     assert len(found.pairs) == 2
 
 
@@ -247,11 +312,29 @@ def test_many_changed_rows_are_cut_with_a_count() -> None:
     assert len(chosen.rows) == 12 and chosen.notes[0].startswith("30 rows differ, of which 12 are run")
 
 
-def test_new_rows_are_named_and_what_cannot_run_is_left_out() -> None:
+def test_new_rows_are_named_and_what_cannot_run_is_left_out_with_its_reason() -> None:
     base = [row("bm25")]
     head = [replace(base[0], own="p", source="q", missing="bm25s is not installed"), row("new")]
     chosen = by_difference(base, head, False)
-    assert chosen.rows == [] and chosen.notes == ["new, with nothing to compare with: new"]
+    assert chosen.rows == [] and chosen.notes == [
+        "cannot run here: bm25: bm25s is not installed", "new, with nothing to compare with: new"
+    ]  # fmt: skip
+
+
+def test_where_all_that_differs_cannot_run_nothing_was_measured() -> None:
+    base = [row("ivf", missing="no faiss"), row("random")]
+    head = [replace(base[0], own="p", source="q"), base[1]]
+    assert _state(by_difference(base, head, False), [])[0] == "measured nothing"
+    assert _state(asked_for(base, head, "", ["ivf"], ""), [])[0] == "measured nothing"
+    assert _state(by_difference(base, base, False), [])[0] == "fine"
+
+
+def test_what_cannot_run_stands_for_others_only_where_all_cannot() -> None:
+    base = [row("a", missing="no a"), row("b"), row("a2", file="shared", missing="no a"), row("b2", file="shared")]
+    head = [replace(r, task_source="u", source="q") for r in base]
+    chosen = by_difference(base, head, False)
+    assert [one.work.row for one in chosen.rows] == ["b", "b2"] and chosen.notes == []
+    assert [one.work.row for one in by_difference(base, base, True).rows] == ["b"]
 
 
 def test_commits_without_a_row_in_common_cannot_be_compared() -> None:
@@ -280,6 +363,23 @@ def test_a_task_that_is_not_there_names_the_nearest() -> None:
         asked_for([row("a")], [row("a")], "limt", [], "")
     with pytest.raises(NothingMatched, match="no such row"):
         asked_for([row("a")], [row("a")], "limit", ["b"], "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--pairs", "3"], "write --pairs 10"),
+        (["--processes", "0"], "write --processes 12"),
+        (["--timeout", "0"], "write --timeout 900"),
+        (["--timeout", "nan"], "write --timeout 900"),
+        (["--threads", "0"], "write --threads 1"),
+    ],
+)
+def test_senseless_options_are_refused_before_anything_runs(words: list[str], said: str) -> None:
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    with pytest.raises(UsageError, match=said):
+        execute(parser.parse_args(["main", "HEAD", *words]))
 
 
 # --- what is printed ------------------------------------------------------------------------------------------------

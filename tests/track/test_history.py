@@ -16,8 +16,9 @@ from harness.track.history import (
     Cell,
     History,
     Night,
+    Point,
     Value,
-    context_of,
+    contexts_of,
     digest_of,
     new_night_id,
     read_model,
@@ -122,10 +123,24 @@ def test_rows_draws_and_metrics_are_series_apart() -> None:
 
 
 def test_what_affects_performance_parts_a_series_and_information_does_not() -> None:
-    plain, one = night(), cell()
-    assert context_of(plain, one) == context_of(night(5, info={"load": 3.0}, subject="x"), cell(wall_s=9.0))
-    assert context_of(plain, one) != context_of(night(context={"python": "3.12"}), one)
-    assert context_of(plain, one) != context_of(plain, cell(libraries={"torch": "2.14"}))
+    def points(of: Night, one: Cell) -> Point:
+        return Point(of, one, Value(value=1.0, unit="ns"))
+
+    plain = points(night(), cell())
+    assert plain.comparable(points(night(5, info={"load": 3.0}, subject="x"), cell(wall_s=9.0)))
+    assert not plain.comparable(points(night(context={"python": "3.12"}), cell()))
+    assert not points(night(), cell(libraries={"torch": "2.13"})).comparable(
+        points(night(), cell(libraries={"torch": "2.14"}))
+    )
+
+
+def test_a_library_more_is_another_method_and_no_other_context() -> None:
+    def point(**libraries: str) -> Point:
+        return Point(night(), cell(libraries=libraries), Value(value=1.0, unit="ns"))
+
+    plain, more, newer = point(numpy="2.1"), point(numpy="2.1", pandas="2.3"), point(numpy="2.2", pandas="2.3")
+    assert plain.comparable(more) and more.comparable(plain)
+    assert contexts_of([plain, more, plain, newer, newer]) == [0, 0, 0, 1, 1]
 
 
 def test_nights_have_names_of_their_own_that_sort_by_time() -> None:

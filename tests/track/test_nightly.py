@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,7 +15,9 @@ import pytest
 
 from harness.errors import HarnessError, NothingMatched, UsageError
 from harness.plan import cells_of as plan_cells
+from harness.record import Record
 from harness.registry import ORACLE, load_registry
+from harness.runner import Silent
 from harness.store import Store
 from harness.track.health import state_of
 from harness.track.history import Cell, Night, Value
@@ -25,13 +29,25 @@ from harness.track.nightly import (
     Plan,
     context_of_night,
     foreseen,
+    measure_with,
     plan_of,
     published_costs,
     require_same_code,
     run_night,
     subset,
 )  # fmt: skip
-from harness.track.rotation import ARCHIVE_AFTER, MARGIN, Past, Piece, groups_of, next_chunk, split_archived
+from harness.track.rotation import (
+    ALONE_AFTER,
+    ARCHIVE_AFTER,
+    MARGIN,
+    RETRY_AFTER,
+    Past,
+    Piece,
+    groups_of,
+    next_chunk,
+    share_of,
+    split_archived,
+)
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -49,12 +65,13 @@ def cell(
     return Cell.model_validate({**fields, **more})
 
 
-def night(number: int, cells: Sequence[Cell], seconds: float | None = None) -> Night:
+def night(number: int, cells: Sequence[Cell], seconds: float | None = None, state: str = "fine") -> Night:
     start = BEGIN + timedelta(days=number)
     end = start + timedelta(seconds=sum(c.wall_s for c in cells) if seconds is None else seconds)
     return Night(
         id=f"{start:%Y%m%dT%H%M%S}-{number:08x}", commit="0" * 40, committed=start.isoformat(), subject="",
         started=start.isoformat(), ended=end.isoformat(), machine="0" * 16, context={}, cells=list(cells),
+        info={"state": state},
     )  # fmt: skip
 
 
@@ -87,9 +104,24 @@ def test_nights_of_an_earlier_source_do_not_count_against_the_present_one() -> N
     assert Past([*history, night(23, [cell(status="oom")])]).archived(piece()) is not None
 
 
-def test_a_row_stays_archived_while_it_is_not_run() -> None:
-    history = [*nights(*["failed"] * 14), *(night(14 + n, []) for n in range(30))]
-    assert Past(history).archived(piece()) is not None
+def test_an_archived_row_is_tried_once_again_every_fourteen_nights() -> None:
+    history = nights(*["failed"] * 14)
+    tried = []
+    for number in range(14, 60):
+        again = Past(history).archived(piece()) is None
+        tried += [number] * again
+        history.append(night(number, [cell(status="failed")] if again else []))
+    assert tried == [13 + RETRY_AFTER, 13 + 2 * RETRY_AFTER, 13 + 3 * RETRY_AFTER]
+    assert Past([*history, night(60, [cell()])]).archived(piece()) is None, "as soon as it answers it is back"
+
+
+def test_nights_in_which_the_environment_was_broken_archive_nothing() -> None:
+    bad = [night(n, [cell(status="failed")], state="environment broke") for n in range(20)]
+    assert Past(bad).archived(piece()) is None
+    sound = [night(20 + n, [cell(status="failed")]) for n in range(ARCHIVE_AFTER)]
+    gone = Past([*bad, *sound]).archived(piece())
+    assert gone is not None and (gone.nights, gone.since) == (ARCHIVE_AFTER, sound[0].id)
+    assert Past([*bad, *sound[1:]]).archived(piece()) is None
 
 
 def test_that_a_row_cannot_do_a_case_is_an_answer_and_archives_nothing() -> None:
@@ -179,29 +211,33 @@ class Machine:
     def measure(self, pieces: Sequence[Piece], scale: str, budget_s: float, timeout_s: float) -> Measured:
         assert budget_s > 0 and timeout_s > 0
         self.calls.append([p.row for p in pieces])
-        end, cells = self.now + budget_s, []
+        end, cells, cut = self.now + budget_s, [], set[tuple[str, str, str]]()
         for one in pieces:
             if self.now >= end:
                 break
             took = self.costs[one.row] * self.random.uniform(1 - self.spread, 1 + self.spread)
-            status = "timeout" if took > timeout_s else "failed" if one.row in self.broken else "ok"
-            took = min(took, timeout_s)
+            limit = min(timeout_s, end - self.now)
+            status = "timeout" if took > limit else "failed" if one.row in self.broken else "ok"
+            cut |= {one.place} if took > limit and limit < timeout_s else set()
+            took = min(took, limit)
             self.now += took
             cells.append(cell(one.row, status, took, one.source, scale=scale))
-        return Measured(cells)
+        return Measured(cells, cut=cut)
 
 
 def a_year(
     core: list[Piece], rotation: list[Piece], machine: Machine, budget_s: float, days: int,
     each_day: Callable[[int, list[Piece]], list[Piece]] = lambda _, pieces: pieces, window: int = 30,
+    published: dict[str, float] | None = None,
 ) -> tuple[list[Outcome], list[float]]:  # fmt: skip
     history: list[Night] = []
     outcomes, took = [], []
+    told = {("t", "c", row): cost for row, cost in (published or {}).items()}
     for day in range(days):
         began = machine.now
         plan = Plan(core, each_day(day, rotation), {})
         outcome = run_night(
-            plan, Past(history[-window:]), machine.measure, budget_s=budget_s, timeout_s=900, clock=machine.clock
+            plan, Past(history[-window:], told), machine.measure, budget_s=budget_s, timeout_s=900, clock=machine.clock
         )
         took.append(machine.now - began)
         outcomes.append(outcome)
@@ -248,8 +284,9 @@ def test_a_broken_row_is_archived_in_time_and_comes_back_when_it_is_mended() -> 
 
     outcomes, _ = a_year(core, rotation, machine, 3600, 60, mended, window=60)
     ran = [{c.row for c in outcome.cells} for outcome in outcomes]
-    assert [day for day in range(60) if "bad" in ran[day]] == list(range(ARCHIVE_AFTER))
-    assert [day for day in range(60) if "row 0" in ran[day]] == [*range(ARCHIVE_AFTER), *range(40, 60)]
+    again = ARCHIVE_AFTER - 1 + RETRY_AFTER
+    assert [day for day in range(60) if "bad" in ran[day]] == [*range(ARCHIVE_AFTER), *range(again, 60, RETRY_AFTER)]
+    assert [day for day in range(60) if "row 0" in ran[day]] == [*range(ARCHIVE_AFTER), again, *range(40, 60)]
     assert [a.row for a in outcomes[39].archived] == ["bad", "row 0"]
     assert [a.row for a in outcomes[40].archived] == ["bad"]
     assert all(not outcome.left for outcome in outcomes), "what is archived is not waiting"
@@ -266,6 +303,42 @@ def test_a_core_that_does_not_fit_is_itself_rotated() -> None:
     assert len({c.row for outcome in outcomes[2:5] for c in outcome.cells}) == 10
 
 
+def test_a_core_that_does_not_fit_leaves_the_rotation_a_quarter_of_the_night() -> None:
+    core, rotation = [piece(f"core {n}") for n in range(10)], [piece(f"row {n}") for n in range(8)]
+    machine = Machine({p.row: 100.0 if p in core else 20.0 for p in [*core, *rotation]}, spread=0)
+    outcomes, took = a_year(core, rotation, machine, 500, 30)
+    assert max(took) <= 500
+    for start in range(5, 26):
+        seen = {c.row for outcome in outcomes[start : start + 5] for c in outcome.cells}
+        assert seen == {p.row for p in [*core, *rotation]}, "all have their turn within five nights"
+
+
+def test_what_does_not_fit_beside_the_core_has_its_turn_before_it() -> None:
+    core, rotation = [piece(f"core {n}") for n in range(6)], [piece("large"), piece("small"), piece("endless")]
+    costs = {"large": 300.0, "small": 10.0, "endless": 480.0}
+    costs = {p.row: costs.get(p.row, 50.0) for p in [*core, *rotation]}
+    outcomes, took = a_year(core, rotation, Machine(costs, spread=0), 500, 40, window=60, published=costs)
+    assert max(took) <= 500
+    ran = [{c.row for c in outcome.cells if c.status == "ok"} for outcome in outcomes]
+    turns = [day for day in range(5, 40) if "large" in ran[day]]
+    assert len(turns) >= 4 and all(b - a == ALONE_AFTER for a, b in itertools.pairwise(turns))
+    assert all({p.row for p in core} <= ran[day] for day in range(5, 40) if day not in turns)
+    assert all(len(ran[day]) > 1 for day in turns), "the core has what is left"
+
+
+def test_what_is_too_long_for_a_whole_night_is_told_and_holds_nothing_up() -> None:
+    past = Past([night(0, [cell("huge", wall_s=1000), cell("large", wall_s=300), cell("core", wall_s=200)])], {})
+    core, turn = groups_of([piece("core")], past), groups_of([piece("huge"), piece("large")], past)
+    turn = sorted(turn, key=lambda group: -(group.cost_s or 0))
+    share = share_of(core, turn, 500, 10)
+    assert share.whole and [g.pieces[0].row for g in share.never] == ["huge"]
+    assert share.alone is not None and share.alone.pieces[0].row == "large"
+    assert share_of(core, turn, 500, ALONE_AFTER - 1).alone is None, "not every night"
+    assert share_of(core, turn, 2000, 10).alone is None, "it fits beside the core"
+    outcome = run_night(Plan([], [piece("huge")], {}), past, Machine({}).measure, budget_s=500, timeout_s=900)
+    assert [g.name for g in outcome.never] == ["t c huge"] and outcome.left == ["t c huge"]
+
+
 def test_what_ran_out_of_the_nights_time_did_not_run_out_of_its_own() -> None:
     machine = Machine({"x": 100.0, "y": 500.0}, spread=0)
     past = Past([night(0, [cell("x", wall_s=10), cell("y", wall_s=10)])])
@@ -273,6 +346,15 @@ def test_what_ran_out_of_the_nights_time_did_not_run_out_of_its_own() -> None:
                         clock=machine.clock)  # fmt: skip
     assert [(c.row, c.status) for c in outcome.cells] == [("x", "ok")]
     assert outcome.left == ["t c y"], "it is tried again, with more time"
+
+
+def test_an_answer_counts_although_the_nights_end_cut_off_a_further_process() -> None:
+    def measure(pieces: Sequence[Piece], scale: str, budget_s: float, timeout_s: float) -> Measured:
+        return Measured([cell("x", reason="1 of 3 processes: timeout")], cut={("t", "c", "x")})
+
+    past = Past([night(0, [cell("x"), cell("y")])])
+    outcome = run_night(Plan([piece("x"), piece("y")], [], {}), past, measure, budget_s=100, timeout_s=9)
+    assert [c.row for c in outcome.cells] == ["x"]
 
 
 def test_what_a_whole_night_is_too_short_for_is_a_timeout_and_lets_others_by() -> None:
@@ -321,6 +403,51 @@ def test_a_harness_that_cannot_go_on_leaves_the_night_so_far_and_says_why() -> N
         "environment broke",
         "the night ended early: no space left",
     )
+
+
+def test_a_mistake_of_the_harness_does_not_lose_the_night(capsys: pytest.CaptureFixture[str]) -> None:
+    def measure(pieces: Sequence[Piece], scale: str, budget_s: float, timeout_s: float) -> Measured:
+        if scale == ROTATION:
+            raise OSError(28, "no space left")
+        return Measured([cell(p.row) for p in pieces])
+
+    outcome = run_night(Plan([piece("a")], [piece("b"), piece("c")], {}), Past([]), measure, budget_s=100, timeout_s=9)
+    assert [c.row for c in outcome.cells] == ["a"] and outcome.left == ["t c b", "t c c"]
+    assert outcome.problem == "OSError: [Errno 28] no space left"
+    assert "in measure" in capsys.readouterr().err, "where it happened is told"
+
+
+def test_what_a_run_had_measured_before_it_broke_off_is_kept_and_nothing_more_is_started() -> None:
+    calls = []
+
+    def measure(pieces: Sequence[Piece], scale: str, budget_s: float, timeout_s: float) -> Measured:
+        calls.append(scale)
+        return Measured([cell(p.row) for p in pieces[:1]], problem="the disk is full")
+
+    plan = Plan([piece("a"), piece("b")], [piece("c")], {})
+    outcome = run_night(plan, Past([night(0, [cell("a"), cell("b")])]), measure, budget_s=100, timeout_s=9)
+    assert (calls, outcome.problem, outcome.left) == ([CORE], "the disk is full", ["t c b", "t c c"])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measuring needs Linux")
+def test_no_process_has_more_time_than_the_night_has_left_and_what_broke_off_keeps_its_records(
+    tmp_path: Path,
+) -> None:
+    plan = plan_of(load_registry(), "limit/free", ["random"], "*", processes=2, threads=1, device="cpu")
+    one = next(p for p in plan.core if not p.group)
+    ended = []
+
+    class Broken(Silent):
+        def finished(self, cell: Any, record: Record) -> None:
+            ended.append(record)
+            if len(ended) == 2:
+                raise OSError("the disk is full")
+
+    measured = measure_with(plan, tmp_path, reporter=Broken)([one], CORE, 60.0, 900.0)
+    assert measured.problem == "OSError: the disk is full"
+    assert [(c.row, c.status) for c in measured.cells] == [(one.row, "ok")]
+    first, second = (record.timeout_s for record in ended)
+    assert 60 >= first > second > 1, "each had what was left"
 
 
 # --- what it was worth -----------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from harness.text import plain
 from harness.track.findings import Check, Finding, Note
 from harness.track.plot import sparkline
 from harness.track.report import Report, read_kept, report_of
-from harness.track.rules import limit_of
 from harness.track.telling import MOST_BYTES, MOST_TITLE, as_issue, as_text
 
 HOSTILE = (
@@ -150,13 +149,13 @@ def test_where_to_look_follows_from_the_files_that_changed(made_history: Any) ->
     assert "did not change" in causes["tfidf"] and "the harness" in causes["tfidf"]
 
 
-def test_the_limit_is_the_one_of_the_rules_over_nights_of_the_same_context(made_history: Any) -> None:
+def test_the_limit_is_the_one_that_was_used_and_other_contexts_are_told_apart(made_history: Any) -> None:
     find = made_history.finding
     report = told(made_history, [find(), find(metric="time/search", layer="drift")])
     night, drift = report.groups[0].told
     same = [p.value for p in night.past if p.same]
     assert len(night.past) == 60 and len(same) == 45
-    assert night.limit == limit_of(same[:-1]) and same[-1] > night.limit
+    assert night.limit == 12.6e6 and same[-1] > night.limit
     assert drift.limit is None
 
 

@@ -199,11 +199,31 @@ def test_small_wobbles_of_the_canary_are_not_put_onto_the_values() -> None:
 
 
 def test_what_shows_nothing_is_let_go_after_two_pairs() -> None:
-    assert rules.keep_going([])
-    assert rules.keep_going([(1.0, 1.0)])
-    assert not rules.keep_going([(1.0, 1.0), (1.0, 1.01)])
-    assert rules.keep_going([(1.0, 1.2)] * (rules.PAIRS - 1))
-    assert not rules.keep_going([(1.0, 1.2)] * rules.PAIRS)
+    assert rules.keep_going([], 0.05)
+    assert rules.keep_going([0.0], 0.05)
+    assert not rules.keep_going([0.0, 0.01], 0.05)
+    assert rules.keep_going([0.2] * (rules.PAIRS - 1), 0.05)
+    assert not rules.keep_going([0.2] * rules.PAIRS, 0.05)
+
+
+def test_a_score_without_items_is_tested_by_differences_also_at_zero() -> None:
+    lost = rules.paired_differences([(0.9, 0.0)] * 16, higher_is_better=True)
+    assert (lost.effect, lost.worse_by, lost.p) == (-0.9, 0.9, 2**-16)
+    grown = rules.paired_differences([(0.0, 3.0)] * 16, higher_is_better=False)
+    assert (grown.effect, grown.worse_by, grown.p) == (3.0, 3.0, 2**-16)
+    assert rules.paired_differences([(0.5, 0.5)] * 16, higher_is_better=True).p == 1.0
+
+
+def test_three_items_that_all_fell_are_no_certainty() -> None:
+    test = rules.paired_items(np.array([0.50, 0.60, 0.70]), np.array([0.45, 0.54, 0.66]))
+    assert test.p == pytest.approx(1 / 8)
+
+
+def test_many_lost_items_have_a_small_chance_and_none_of_zero() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.random(1000)
+    after = before - np.where(np.arange(1000) < 200, rng.random(1000) * 0.5, 0.0)
+    assert 0 < rules.paired_items(before, after).p < 1e-20
 
 
 @pytest.mark.slow

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.cli.track_run import _drop_old, configure, execute
+from harness.cli.track_run import _drop_old, _print_end, configure, execute
 from harness.errors import HarnessError, NothingMatched, UsageError
-from harness.track.history import Night, read_model
+from harness.track.history import Cell, History, Night, read_model
+from harness.track.nightly import Outcome
+from harness.track.rotation import Group, Piece
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measuring needs Linux")
 FEW = ("--task", "limit/retrieval", "--case", "46-*", "--processes", "2", "--device", "cpu", "--threads", "1")
@@ -69,9 +73,9 @@ def test_a_night_is_measured_and_kept_with_its_commit(checkout: Path, track: Cal
     records = list(checkout.glob(f"results/local/track/{night.id}/records/**/*.json"))
     assert len(records) == 4, "each process of each row has a record"
 
-    (checkout / "notes.txt").write_text("changed")
+    (checkout / "constraints.txt").write_text("numpy<3")
     again = track(*FEW, "--baseline", "random", "--json")
-    assert again.code == 0 and "tracked files differ" in again.err
+    assert again.code == 0 and "differs from the commit" in again.err
     assert again.events[-1]["event"] == "night" and again.events[-1]["state"] == "fine"
     first, second = nights(checkout)
     assert second.dirty and second.machine == first.machine
@@ -89,7 +93,7 @@ def test_a_night_is_measured_and_kept_with_its_commit(checkout: Path, track: Cal
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--processes", "0"], "--processes 3"), (["--budget", "soon"], "--budget"), (["--keep", "-1"], "--keep 0"),
+        (["--processes", "0"], "--processes 5"), (["--budget", "soon"], "--budget"), (["--keep", "-1"], "--keep 0"),
         (["--timeout", "0"], "--timeout 900"), (["--task", "limit/retrievel"], "did you mean"),
         (["--threads", "0"], "--threads 1"), (["--memory-limit", "much"], "4G"), (["--repo", "nowhere"], "nowhere"),
         (["--task", "limit", "--baseline", "bm25", "--case", "d6"], "harness list cases"),
@@ -119,6 +123,59 @@ def test_a_plan_measures_nothing(
     out = capsys.readouterr().out
     assert "core: " in out and "never measured" in out and "limit/free" in out
     assert sorted(path.name for path in checkout.iterdir()) == [".git", "notes.txt"]
+
+
+def made_night(cells: list[Cell], **info: Any) -> Night:
+    return Night(
+        id="20260101T000000-00000000", commit="0" * 40, committed="2026-01-01T00:00:00Z", subject="", machine="0" * 16,
+        started="2026-01-01T00:00:00Z", ended="2026-01-01T00:00:00Z", context={}, cells=cells, info=info,
+        budget_s=600.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_processes_that_were_lost_and_what_never_fits_are_told_at_the_end(
+    as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    lost = "4 of 5 processes: killed: ended by SIGSEGV"
+    cells = [
+        Cell(task="t", version=1, case="c", row=row, seed=0, device="cpu", threads=1, scale="smoke", status="ok",
+             source="s", reason=reason) for row, reason in (("shaky", lost), ("sound", ""))
+    ]  # fmt: skip
+    never = [Group((Piece("t", "c", "huge", "s"),), 7200.0, -1)]
+    options = parser.parse_args(["--json"] if as_json else [])
+    _print_end(made_night(cells), Path("there"), "fine", "2 of 2 cells answered", never, options)
+    out = capsys.readouterr().out
+    if as_json:
+        said = json.loads(out)
+        assert (said["partly"], said["never"]) == ([f"t c shaky: {lost}"], ["t c huge"])
+    else:
+        assert f"t c shaky: ok, but {lost}" in out and "sound" not in out
+        assert "never fits: t c huge takes 2.0 h" in out and "--budget" in out
+
+
+def test_a_signal_while_the_night_is_written_does_not_lose_it(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(checkout)
+
+    def nothing(*_: Any, **__: Any) -> Outcome:
+        return Outcome(problem="the harness could not go on")
+
+    def add(self: History, night: Night, items: Any) -> Path:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        return kept(self, night, items)
+
+    kept = History.add
+    monkeypatch.setattr("harness.track.nightly.run_night", nothing)
+    monkeypatch.setattr(History, "add", add)
+    with pytest.raises(KeyboardInterrupt):
+        started(*FEW)
+    (night,) = nights(checkout)
+    assert night.info["state"] == "environment broke" and night.info["problem"] == "the harness could not go on"
+    assert night.id in capsys.readouterr().out
 
 
 def test_where_no_row_answers_the_environment_is_to_blame(checkout: Path, track: Callable[..., Any]) -> None:

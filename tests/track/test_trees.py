@@ -127,12 +127,26 @@ def test_the_worktree_comes_after_the_commit_that_it_stands_on(repo: Path) -> No
     assert said[0].startswith("WORKTREE the files as they are") and said[1].endswith(" second")
 
 
-def test_only_tracked_changes_make_a_checkout_dirty(repo: Path) -> None:
-    (repo / "new.py").write_text("", "utf-8")
+def test_a_checkout_is_dirty_where_what_is_run_differs_new_files_as_well(repo: Path) -> None:
+    (repo / "README.md").write_text("read me", "utf-8")
+    (repo / "notes.py").write_text("", "utf-8")
     found, dirty = state(repo)
     assert (found.subject, dirty) == ("second", False) and found.date[:2] == "20"
+    git(repo, "config", "status.showUntrackedFiles", "no")
+    (repo / "baselines" / "new.py").write_text("", "utf-8")
+    assert state(repo / "baselines")[1]
+    (repo / "baselines" / "new.py").unlink()
+    assert not state(repo)[1]
     (repo / "baselines" / "bm25.py").write_text("ROW = 9\n", "utf-8")
     assert state(repo)[1]
+
+
+def test_a_link_out_of_the_tree_is_refused(repo: Path) -> None:
+    (repo / "harness" / "way_out").symlink_to("../../../etc")
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "--message", "a way out")
+    with pytest.raises(UsageError, match="cannot be unpacked"), tree_of(repo, "HEAD"):
+        pass
 
 
 def test_other_packages_are_told_and_other_settings_are_not(repo: Path) -> None:
