@@ -52,6 +52,10 @@ def asked_for(base: Sequence[Row], head: Sequence[Row], tasks: str, baselines: S
             if row_to_run(work) == new.row:
                 choice.rows.append(Selected(work, "asked for", new.row, _version(old, new)))
     if not choice.rows:
+        names = {name for row in [*base, *head] for name in (row.row, row.file)}
+        for name in baselines:
+            if name not in names and not name.endswith(SHARED_PART) and not set(name) & set("*?["):
+                raise did_you_mean("baseline", name, names)
         raise NothingMatched(
             "the two commits have no such row on a case in common; `harness list baselines` and `harness list cases` "
             "show what there is, and --scale standard takes in more cases"

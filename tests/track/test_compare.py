@@ -361,8 +361,10 @@ def test_a_preparation_is_run_by_a_row_that_needs_it() -> None:
 def test_a_task_that_is_not_there_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'limit'"):
         asked_for([row("a")], [row("a")], "limt", [], "")
+    with pytest.raises(UsageError, match="unknown baseline 'tfidff'; did you mean 'tfidf'"):
+        asked_for([row("tfidf")], [row("tfidf")], "limit", ["tfidff"], "")
     with pytest.raises(NothingMatched, match="no such row"):
-        asked_for([row("a")], [row("a")], "limit", ["b"], "")
+        asked_for([row("a")], [row("a")], "limit", ["b*"], "")
 
 
 @pytest.mark.parametrize(
