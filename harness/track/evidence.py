@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -27,9 +28,12 @@ STATUS_PAIRS = 2
 
 
 class Rerun(Protocol):
-    """Makes pairs of one cell, one by one. Raises UsageError where a commit cannot be had."""
+    """Makes pairs of one cell, one by one; begins nothing after the deadline (by `time.monotonic`). Raises UsageError
+    where a commit cannot be had."""
 
-    def __call__(self, work: Work, scale: str, good: str, head: str, processes: int) -> Iterator[Pair]: ...
+    def __call__(
+        self, work: Work, scale: str, good: str, head: str, processes: int, deadline: float
+    ) -> Iterator[Pair]: ...
 
 
 @dataclass
@@ -169,8 +173,10 @@ def gather(
         work, good = suspect.key.work, suspect.good.commit
         groups.setdefault((work, good), _Group(work, suspect.scale, good, [])).members.append(evidence)
 
+    deadline = begun + budget_s if budget_s else math.inf
+
     def spent() -> bool:
-        return bool(budget_s) and clock() - begun > budget_s
+        return clock() >= deadline
 
     for upto in (*rules.LOOKS, rules.PAIRS, rules.PAIRS + SPARE_PAIRS):
         going = [group for group in groups.values() if group.wants_more]
@@ -181,7 +187,7 @@ def gather(
             try:
                 while group.wants_more and group.made < upto and not spent():
                     group.pairs = group.pairs or rerun(
-                        group.work, group.scale, group.good, head, _processes(group.members)
+                        group.work, group.scale, group.good, head, _processes(group.members), deadline
                     )
                     pair = next(group.pairs, None)
                     if pair is None:
@@ -220,10 +226,17 @@ class Trees:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def __call__(self, work: Work, scale: str, good: str, head: str, processes: int) -> Iterator[Pair]:
+    def __call__(self, work: Work, scale: str, good: str, head: str, processes: int, deadline: float) -> Iterator[Pair]:
         base, tonight = (self._tree(commit) for commit in (good, head))
         return interleave(
-            base, tonight, work, scale, timeout_s=self._timeout_s, pairs=rules.PAIRS + SPARE_PAIRS, processes=processes
+            base,
+            tonight,
+            work,
+            scale,
+            timeout_s=self._timeout_s,
+            pairs=rules.PAIRS + SPARE_PAIRS,
+            processes=processes,
+            deadline=deadline,
         )
 
     def _tree(self, commit: str) -> Tree:

@@ -75,7 +75,7 @@ class World:
         self.history.add(night, {digest_of(i): i for _, items in measured for i in items.values()})
         return night
 
-    def rerun(self, work: Work, scale: str, good: str, head: str, processes: int) -> Iterator[Pair]:
+    def rerun(self, work: Work, scale: str, good: str, head: str, processes: int, deadline: float) -> Iterator[Pair]:
         self.reruns.append((work.row, good, head))
         for _ in range(24):
             base, tonight = self.measure(good, work.row), self.measure(head, work.row)
@@ -467,7 +467,7 @@ def test_a_commit_that_is_not_there_is_said_and_loses_nothing(world: World) -> N
     world.slowness = lambda at, row: 1.4 if int(at, 16) >= 12 else 1.0
     quiet_nights(world, 13)
 
-    def rerun(work: Work, scale: str, good: str, head: str, processes: int) -> Iterator[Pair]:
+    def rerun(work: Work, scale: str, good: str, head: str, processes: int, deadline: float) -> Iterator[Pair]:
         raise UsageError(f"no commit {good[:12]} here; git fetch --unshallow")
         yield
 
