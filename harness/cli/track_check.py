@@ -30,7 +30,8 @@ def execute(options: argparse.Namespace) -> int:
     from harness.track.evidence import Trees
     from harness.track.findings import EXIT_CODES
     from harness.track.history import History
-    from harness.track.report import as_text
+    from harness.track.report import read_kept, report_of
+    from harness.track.telling import as_text
     from harness.track.trees import between
 
     if not 0 < options.timeout < float("inf"):
@@ -45,6 +46,7 @@ def execute(options: argparse.Namespace) -> int:
             budget_s=parse_duration(options.budget), told=lambda text: print(text, file=sys.stderr, flush=True),
         )  # fmt: skip
     path = history.add_file("checks", name, check)
-    print(as_text(history, check))
+    kept = read_kept(Path(options.history), here, check.night)
+    print(as_text(report_of(kept, kept.nights[-1])).rstrip("\n"))
     print(f"kept in {path}")
     return EXIT_CODES[check.state]

@@ -175,14 +175,6 @@ def report_of(kept: Kept, night: Night, between: Between | None = None) -> Repor
     )  # fmt: skip
 
 
-def as_text(history: History, check: Check) -> str:
-    """A check in words, for a terminal."""
-    from harness.track import telling
-
-    nights = read_kept(history.root, history.machine, check.night).nights
-    return telling.as_text(report_of(Kept(history.machine, nights, {check.night: check}), nights[-1])).rstrip("\n")
-
-
 def _groups(check: Check, nights: Sequence[Night], between: Between | None) -> list[Group]:
     series = series_of(nights[-PAST_NIGHTS:])
     found: dict[tuple[str, str, str, str, str], list[Finding]] = defaultdict(list)
