@@ -21,12 +21,13 @@ from harness.track.history import Value, Work
 from harness.track.pairs import Once, Pair, centre
 from harness.track.rules import (
     MIN_EFFECT,
+    MIN_SCORE_EFFECT,
     PairTest,
     discoveries,
     least_score_effect,
+    paired_differences,
     paired_items,
     paired_ratio,
-    signed_rank_p,
 )
 
 RATE = 0.025
@@ -295,7 +296,7 @@ def _score(name: str, pairs: Sequence[Pair]) -> _Number:
     if len(shapes) > 1:
         number.verdict, number.why = "inconclusive", "the two commits do not score the same items"
     elif None in shapes:
-        _score_of_runs(number, [after.value - before.value for before, after in values])
+        _score_of_runs(number, [(before.value, after.value) for before, after in values])
     else:
         _score_of_items(number, np.array(base), np.array(head))
     return number
@@ -309,20 +310,17 @@ def _score_of_items(number: _Number, before: NDArray[np.float64], after: NDArray
     number.least = abs(number.test.effect) >= least_score_effect(before)
 
 
-def _score_of_runs(number: _Number, differences: Sequence[float]) -> None:
-    """Without items, whole runs are what is compared, and only what is as large as a change of cost must be is told."""
-    worse = [-d if number.value.higher_is_better else d for d in differences]
-    number.same = not any(differences)
-    effect = float(np.mean(differences))
-    number.test = PairTest(
-        effect, min(differences), max(differences), float(np.mean(worse)), signed_rank_p(worse), len(worse)
-    )
-    number.better_p = signed_rank_p([-d for d in worse])
-    number.least = abs(effect) >= MIN_EFFECT * abs(number.base)
+def _score_of_runs(number: _Number, values: Sequence[tuple[float, float]]) -> None:
+    """Without items, whole runs are what is compared."""
+    higher = number.value.higher_is_better
+    number.same = all(before == after for before, after in values)
+    number.test = paired_differences(values, higher)
+    number.better_p = paired_differences(values, not higher).p
+    number.least = abs(number.test.effect) >= MIN_SCORE_EFFECT * abs(number.base)
     if not number.same:
-        number.why = "of whole runs, the range over pairs: it has no items"
-        if len(differences) < LEAST_PAIRS:
-            number.verdict, number.why = "inconclusive", _too_few(len(differences))
+        number.why = "of whole runs: it has no items"
+        if len(values) < LEAST_PAIRS:
+            number.verdict, number.why = "inconclusive", _too_few(len(values))
 
 
 def _too_few(n: int) -> str:

@@ -10,7 +10,7 @@ from harness.track.history import SeriesKey, Work, _Part
 Verdict = Literal["regressed", "cleared", "inconclusive", "not re-run"]
 Layer = Literal["night", "drift", "items", "status"]
 """What raised the suspicion: tonight's value against its past; a step in the whole history; item by item against the
-last good night; a cell that no longer answers."""
+mean of nights before; a cell that no longer answers."""
 NoteKind = Literal[
     "improved", "recovered", "changed answers", "new context", "not measured", "archived", "short past", "machine moved"
 ]
@@ -77,16 +77,7 @@ class Finding(_Part):
 class Note(_Part):
     """Something to know that is no alarm."""
 
-    kind: Literal[
-        "improved",
-        "recovered",
-        "changed answers",
-        "new context",
-        "not measured",
-        "archived",
-        "short past",
-        "machine moved",
-    ]
+    kind: NoteKind
     text: str
 
 
